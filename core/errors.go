@@ -1,0 +1,73 @@
+package core
+
+import (
+	"errors"
+	"net/http"
+)
+
+// Error is every error this package returns for a reason a caller can act on.
+// It never holds a token, a code, a state, a verifier or a secret, and nothing
+// that a browser or the authorization server sent.
+type Error struct {
+	Op          string // what was being done, such as "callback"
+	Code        string // the outcome, such as "bad_state"; what a client is told
+	Description string // one fixed sentence for people
+	Status      int    // the HTTP status that fits the outcome
+	Err         error  // the cause, or nil
+}
+
+// Error implements error.
+func (e *Error) Error() string {
+	s := "musixmatch: "
+	if e.Op != "" {
+		s += e.Op + ": "
+	}
+	s += e.Description
+	if e.Err != nil {
+		s += ": " + e.Err.Error()
+	}
+	return s
+}
+
+// Unwrap returns the cause.
+func (e *Error) Unwrap() error { return e.Err }
+
+// StatusCode returns the HTTP status that fits the outcome.
+func (e *Error) StatusCode() int { return e.Status }
+
+// Is reports whether target is the sentinel of this outcome.
+func (e *Error) Is(target error) bool {
+	t, ok := target.(*Error)
+	return ok && t.Op == "" && t.Err == nil && t.Code == e.Code
+}
+
+func sentinel(code string, status int, description string) *Error {
+	return &Error{Code: code, Description: description, Status: status}
+}
+
+// The outcomes an application can meet. Compare with errors.Is.
+var (
+	ErrNotSignedIn  = sentinel("not_signed_in", http.StatusUnauthorized, "nobody is signed in")
+	ErrReconnect    = sentinel("reconnect", http.StatusUnauthorized, "the user must connect to Musixmatch again")
+	ErrState        = sentinel("bad_state", http.StatusBadRequest, "this sign-in was not started in this browser, or it has expired")
+	ErrBadRequest   = sentinel("bad_request", http.StatusBadRequest, "the request is malformed")
+	ErrMethod       = sentinel("method_not_allowed", http.StatusMethodNotAllowed, "the method is not allowed here")
+	ErrDenied       = sentinel("denied", http.StatusForbidden, "access was denied at Musixmatch")
+	ErrUserChanged  = sentinel("user_changed", http.StatusForbidden, "the application's user changed since the connection was started")
+	ErrNotConnected = sentinel("not_connected", http.StatusForbidden, "the application's user has not connected a Musixmatch account")
+	ErrLoginRefused = sentinel("login_refused", http.StatusForbidden, "the application refused this Musixmatch account")
+	ErrCrossOrigin  = sentinel("cross_origin", http.StatusForbidden, "the request came from another site")
+	ErrUpstream     = sentinel("upstream", http.StatusBadGateway, "Musixmatch gave an unexpected answer")
+	ErrUnavailable  = sentinel("unavailable", http.StatusServiceUnavailable, "the service is unavailable for the moment")
+)
+
+// ErrConflict is what a [GrantStore] returns, wrapped or not, when the stored
+// version is not the one that CommitGrant was told to replace.
+var ErrConflict = errors.New("core: the record was changed by somebody else")
+
+var errInternal = sentinel("internal", http.StatusInternalServerError, "something went wrong")
+
+// fail makes the outcome of a sentinel into an error of its own.
+func fail(op string, outcome *Error, cause error) *Error {
+	return &Error{Op: op, Code: outcome.Code, Description: outcome.Description, Status: outcome.Status, Err: cause}
+}
