@@ -1,0 +1,212 @@
+package core
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"hash/maphash"
+	"maps"
+	"sync"
+	"time"
+
+	"github.com/alexedwards/scs/v2"
+)
+
+const (
+	memoryShards = 64
+	sweepEvery   = time.Minute
+
+	// The tombstone of a session outlives it by this much, because a request that
+	// is still running may have moved the session's end (an idle timeout) or may
+	// read another clock.
+	tombstoneMargin = time.Hour
+)
+
+var errNoVersion = errors.New("core: a record needs a version")
+
+// Memory keeps sessions and grants in the memory of one process: it is shared
+// with nobody and gone when the process ends. It is a [scs.CtxStore] whose
+// deleted sessions cannot come back, a [GrantStore], and the reference for the
+// other stores: what it does, they do.
+//
+// It is safe for concurrent use, copies what it is given and what it hands out,
+// and starts no goroutine: writes sweep out what has expired.
+type Memory struct {
+	seed             maphash.Seed
+	sessions, grants [memoryShards]memoryShard
+}
+
+type memoryShard struct {
+	mu      sync.RWMutex
+	entries map[string]memoryEntry
+	swept   time.Time
+}
+
+type memoryEntry struct {
+	Record
+	deleted bool // the tombstone of a session
+}
+
+var (
+	_ scs.CtxStore = (*Memory)(nil)
+	_ GrantStore   = (*Memory)(nil)
+)
+
+// NewMemory returns an empty Memory.
+func NewMemory() *Memory {
+	return &Memory{seed: maphash.MakeSeed()}
+}
+
+// FindCtx returns the data of a session. A session that is unknown, deleted or
+// expired is found=false and no error.
+func (m *Memory) FindCtx(ctx context.Context, token string) (b []byte, found bool, err error) {
+	if err := ctx.Err(); err != nil {
+		return nil, false, err
+	}
+	e, ok := m.shard(&m.sessions, token).find(token)
+	if !ok || e.deleted {
+		return nil, false, nil
+	}
+	return bytes.Clone(e.Data), true, nil
+}
+
+// CommitCtx stores a session until expiry. A session that was deleted stays
+// deleted: committing it does nothing and returns nil. One that has merely
+// expired starts afresh, and one whose expiry has passed already is not found.
+func (m *Memory) CommitCtx(ctx context.Context, token string, b []byte, expiry time.Time) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	s := m.shard(&m.sessions, token)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+
+	now := time.Now()
+	if e, ok := s.live(token, now); ok && e.deleted {
+		return nil
+	}
+	if expiry.IsZero() { // which for a record is never, for scs long ago
+		expiry = time.Unix(0, 0)
+	}
+	s.put(token, memoryEntry{Record: Record{Data: bytes.Clone(b), Expiry: expiry}}, now)
+	return nil
+}
+
+// DeleteCtx ends a session and leaves a tombstone for the rest of its life and
+// an hour. A session that is unknown or expired leaves nothing behind.
+func (m *Memory) DeleteCtx(ctx context.Context, token string) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	s := m.shard(&m.sessions, token)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+
+	now := time.Now()
+	if e, ok := s.live(token, now); ok && !e.deleted {
+		s.put(token, memoryEntry{Record: Record{Expiry: e.Expiry.Add(tombstoneMargin)}, deleted: true}, now)
+	}
+	return nil
+}
+
+// Find is FindCtx without a context.
+func (m *Memory) Find(token string) ([]byte, bool, error) {
+	return m.FindCtx(context.Background(), token)
+}
+
+// Commit is CommitCtx without a context.
+func (m *Memory) Commit(token string, b []byte, expiry time.Time) error {
+	return m.CommitCtx(context.Background(), token, b, expiry)
+}
+
+// Delete is DeleteCtx without a context.
+func (m *Memory) Delete(token string) error {
+	return m.DeleteCtx(context.Background(), token)
+}
+
+// FindGrant implements [GrantStore].
+func (m *Memory) FindGrant(ctx context.Context, key string) (r Record, found bool, err error) {
+	if err := ctx.Err(); err != nil {
+		return Record{}, false, err
+	}
+	e, ok := m.shard(&m.grants, key).find(key)
+	if !ok {
+		return Record{}, false, nil
+	}
+	e.Data = bytes.Clone(e.Data)
+	return e.Record, true, nil
+}
+
+// CommitGrant implements [GrantStore].
+func (m *Memory) CommitGrant(ctx context.Context, key, old string, r Record) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if r.Version == "" {
+		return errNoVersion
+	}
+	s := m.shard(&m.grants, key)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+
+	now := time.Now()
+	if e, _ := s.live(key, now); e.Version != old {
+		return ErrConflict
+	}
+	r.Data = bytes.Clone(r.Data)
+	s.put(key, memoryEntry{Record: r}, now)
+	return nil
+}
+
+// DeleteGrant implements [GrantStore].
+func (m *Memory) DeleteGrant(ctx context.Context, key string) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	s := m.shard(&m.grants, key)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.entries, key)
+	return nil
+}
+
+func (m *Memory) shard(shards *[memoryShards]memoryShard, key string) *memoryShard {
+	return &shards[maphash.String(m.seed, key)%memoryShards]
+}
+
+func (s *memoryShard) find(key string) (memoryEntry, bool) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.live(key, time.Now())
+}
+
+func (s *memoryShard) live(key string, now time.Time) (memoryEntry, bool) {
+	if e, ok := s.entries[key]; ok && !e.expired(now) {
+		return e, true
+	}
+	return memoryEntry{}, false
+}
+
+func (s *memoryShard) put(key string, e memoryEntry, now time.Time) {
+	if s.entries == nil {
+		s.entries, s.swept = make(map[string]memoryEntry), now
+	}
+	if e.expired(now) {
+		delete(s.entries, key)
+	} else {
+		s.entries[key] = e
+	}
+	if now.Sub(s.swept) < sweepEvery {
+		return
+	}
+	s.swept = now
+	before := len(s.entries)
+	maps.DeleteFunc(s.entries, func(_ string, e memoryEntry) bool { return e.expired(now) })
+	if len(s.entries) < before/2 {
+		s.entries = maps.Clone(s.entries) // a map never shrinks by itself
+	}
+}
+
+func (e memoryEntry) expired(now time.Time) bool {
+	return !e.Expiry.IsZero() && !now.Before(e.Expiry)
+}
