@@ -1,0 +1,21 @@
+package mxmtest
+
+import "github.com/mxmconnect/mxmconnect/core"
+
+// CallbackPath is the path of the callback that Config registers.
+const CallbackPath = "/auth/musixmatch/callback"
+
+// Config registers the callback of an application at appURL, its origin without
+// a slash at the end, for [DefaultClientID], and returns the configuration of
+// that client at this Server. Bearer tokens may go to the Server's API.
+func (s *Server) Config(appURL string) core.Config {
+	redirect := appURL + CallbackPath
+	s.AddClient(DefaultClientID, DefaultClientSecret, redirect)
+	return core.Config{
+		ClientID:     DefaultClientID,
+		ClientSecret: DefaultClientSecret,
+		RedirectURL:  redirect,
+		BaseURL:      s.URL,
+		APIOrigins:   []string{s.APIURL()},
+	}
+}

@@ -1,0 +1,32 @@
+// Package mxmtest is a fake Musixmatch: an authorization server, and a small
+// API protected by it, for tests and for working offline.
+//
+//	srv := mxmtest.NewServer()
+//	defer srv.Close()
+//	srv.SignInAs("mxm:100000000000000000001")
+//	auth, err := core.New(srv.Config("http://127.0.0.1:8080"))
+//
+// It is strict: what the contract and the RFCs do not allow is refused with the
+// OAuth error they prescribe, so a client that works here has not been lucky.
+// Where the contract is silent, [Settings] choose; the defaults are the harsher
+// reading. It is hostile on demand: [Server.Fail] makes the next requests to an
+// endpoint go wrong in any way a network or a proxy can, before the server has
+// acted or after. And it keeps books: [Server.Requests] is what arrived and what
+// the server decided, [Server.Live] and [Server.IsLive] are what is true now,
+// so that a test need not believe the client it examines.
+//
+// Endpoints:
+//
+//	GET  /oauth/authorize                          RFC 6749 4.1, RFC 7636, RFC 9207
+//	POST /oauth/token                              RFC 6749 4.1.3, 4.4.2, 6
+//	POST /oauth/token-metadata                     field accessToken
+//	POST /oauth/revoke                             RFC 7009, only with Settings.Revocation
+//	GET  /.well-known/oauth-authorization-server   RFC 8414
+//	GET  /.well-known/openid-configuration
+//	any  /whoami                                   the API: RFC 6750
+//
+// A Server keeps everything in itself: two in one process share nothing. It
+// starts no goroutine that outlives Close and reads time from package time only,
+// so it can live inside a testing/synctest bubble; see [NewUnstarted]. All
+// methods are safe for concurrent use.
+package mxmtest

@@ -1,0 +1,162 @@
+package mxmtest
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+)
+
+// The client that every Server knows from the start. The secret holds
+// characters which a form must escape.
+const (
+	DefaultClientID     = "mxmtest-client"
+	DefaultClientSecret = "mxmtest+secret/for=tests&only"
+)
+
+// maxBody is the most that is read of a request, in bytes.
+const maxBody = 1 << 20
+
+// Server is a fake Musixmatch. Make one with [NewServer] or [NewUnstarted].
+type Server struct {
+	// URL is the base URL and the issuer, without a slash at its end.
+	URL string
+
+	key     []byte        // authenticates tokens
+	done    chan struct{} // closed by Close
+	running sync.WaitGroup
+	serving sync.WaitGroup
+	server  *http.Server // nil when somebody else serves
+
+	mu         sync.Mutex
+	closed     bool
+	settings   Settings
+	clients    map[string]*client
+	users      []user
+	decision   decision
+	families   map[int]*family
+	lastFamily int
+	sweepAt    int
+	codes      map[string]*code
+	tick       uint64 // orders arrivals and spendings without a clock
+	rules      []*rule
+	log        []*Request
+}
+
+// NewServer starts a Server on a free port of 127.0.0.1. It panics when it
+// cannot listen. Close it.
+func NewServer() *Server {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		panic(fmt.Sprintf("mxmtest: cannot listen on the loopback interface: %v", err))
+	}
+	s := NewUnstarted("http://" + l.Addr().String())
+	s.server = &http.Server{Handler: s, ReadHeaderTimeout: time.Minute}
+	s.serving.Go(func() {
+		if err := s.server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+			panic(fmt.Sprintf("mxmtest: %v", err))
+		}
+	})
+	return s
+}
+
+// NewUnstarted returns a Server that listens nowhere: it is an [http.Handler]
+// for the caller to serve under baseURL, such as over in-memory connections in
+// a testing/synctest bubble. For a bubble, call it inside. A connection is cut
+// by a panic with [http.ErrAbortHandler], which net/http's server understands.
+func NewUnstarted(baseURL string) *Server {
+	key := make([]byte, 32)
+	rand.Read(key)
+	return &Server{
+		URL:      baseURL,
+		key:      key,
+		done:     make(chan struct{}),
+		settings: defaults(),
+		clients: map[string]*client{
+			DefaultClientID: {id: DefaultClientID, secret: DefaultClientSecret},
+		},
+		users:    defaultUsers(),
+		families: map[int]*family{},
+		codes:    map[string]*code{},
+	}
+}
+
+// Close stops the Server: requests that a fault is holding back are cut
+// unprocessed, and it returns when none is left.
+func (s *Server) Close() {
+	s.mu.Lock()
+	if !s.closed {
+		s.closed = true
+		close(s.done)
+	}
+	s.mu.Unlock()
+	if s.server != nil {
+		s.server.Close()
+		s.serving.Wait()
+	}
+	s.running.Wait()
+}
+
+// APIURL is the base URL of the protected API: GET APIURL()/whoami.
+func (s *Server) APIURL() string { return s.URL }
+
+// route says who answers at a path. The handler runs with s.mu held and decides
+// everything at one instant: that is the server's commit.
+type route struct {
+	endpoint Endpoint
+	handle   func(*Server, *Request) Response
+}
+
+func find(path string) (route, bool) {
+	switch path {
+	case "/oauth/authorize":
+		return route{Authorize, (*Server).authorize}, true
+	case decisionPath:
+		return route{Authorize, (*Server).decide}, true
+	case "/oauth/token":
+		return route{Token, (*Server).token}, true
+	case "/oauth/token-metadata":
+		return route{Metadata, (*Server).introspect}, true
+	case "/oauth/revoke":
+		return route{Revocation, (*Server).revoke}, true
+	case "/.well-known/oauth-authorization-server", "/.well-known/openid-configuration", keysPath:
+		return route{Discovery, (*Server).discover}, true
+	case "/whoami":
+		return route{API, (*Server).whoami}, true
+	}
+	return route{}, false
+}
+
+// ServeHTTP implements [http.Handler].
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		panic(http.ErrAbortHandler)
+	}
+	s.running.Add(1)
+	s.mu.Unlock()
+	defer s.running.Done()
+
+	to, ok := find(r.URL.Path)
+	if !ok {
+		http.NotFound(w, r)
+		return
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	var tooLarge *http.MaxBytesError
+	if err != nil && !errors.As(err, &tooLarge) {
+		panic(http.ErrAbortHandler)
+	}
+	entry, faults := s.arrived(to.endpoint, r, body, tooLarge != nil)
+	x := &Exchange{Request: *entry, s: s, handle: to.handle, entry: entry}
+	for _, f := range faults {
+		f(x)
+	}
+	x.Commit()
+	x.send(w)
+}
