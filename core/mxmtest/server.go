@@ -75,7 +75,7 @@ func NewUnstarted(baseURL string) *Server {
 		URL:      baseURL,
 		key:      key,
 		done:     make(chan struct{}),
-		settings: defaults(),
+		settings: DefaultSettings(),
 		clients: map[string]*client{
 			DefaultClientID: {id: DefaultClientID, secret: DefaultClientSecret},
 		},

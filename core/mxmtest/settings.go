@@ -76,7 +76,8 @@ type Settings struct {
 	KeepRequests int
 }
 
-func defaults() Settings {
+// DefaultSettings is how a Server starts.
+func DefaultSettings() Settings {
 	return Settings{
 		CodeLifetime:    time.Minute,
 		AccessLifetime:  time.Hour,
