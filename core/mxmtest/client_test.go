@@ -14,11 +14,6 @@ import (
 	"github.com/mxmconnect/mxmconnect/core/mxmtest"
 )
 
-const (
-	ada      = "mxm:100000000000000000001"
-	callback = "https://app.example/auth/musixmatch/callback"
-)
-
 // A client that this project has not written completes everything.
 func TestThirdPartyClient(t *testing.T) {
 	srv := mxmtest.NewServer()
