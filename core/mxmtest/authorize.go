@@ -36,7 +36,7 @@ func (s *Server) authorize(r *Request) Response {
 	case s.decision.deny:
 		return s.denied(r, a)
 	case s.decision.user != "":
-		return s.allowed(a, s.decision.user)
+		return s.allowed(r, a, s.decision.user)
 	}
 	return s.signInPage(r, a)
 }
@@ -126,7 +126,8 @@ func (s *Server) denied(r *Request, a authorization) Response {
 	return s.redirect(a, url.Values{"error": {"access_denied"}})
 }
 
-func (s *Server) allowed(a authorization, userID string) Response {
+func (s *Server) allowed(r *Request, a authorization, userID string) Response {
+	r.UserID = userID
 	now := time.Now()
 	for value, k := range s.codes {
 		if now.Sub(k.expires) > time.Hour {

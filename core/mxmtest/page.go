@@ -125,13 +125,14 @@ func (s *Server) decide(r *Request) Response {
 	if refused != nil {
 		return *refused
 	}
-	r.ClientID, r.UserID = a.client, r.Form.Get("user")
+	r.ClientID = a.client
+	userID := r.Form.Get("user")
 	switch r.Form.Get("decision") {
 	case "deny":
 		return s.denied(r, a)
 	case "allow":
-		if slices.ContainsFunc(s.users, func(u user) bool { return u.ID == r.UserID }) {
-			return s.allowed(a, r.UserID)
+		if slices.ContainsFunc(s.users, func(u user) bool { return u.ID == userID }) {
+			return s.allowed(r, a, userID)
 		}
 	}
 	return errorPage(r, "invalid_request", "Go back, choose a user, and allow or deny.")

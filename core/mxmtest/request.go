@@ -41,8 +41,8 @@ type Request struct {
 	GrantType string // at Token
 	ClientID  string // as claimed
 	Token     string // the refresh token, code or access token presented
-	UserID    string // whom the presented token or code belongs to, dead or alive, as far as the Server remembers
-	Family    int    // the login it came from; see [Family]
+	UserID    string // whom that belongs to, dead or alive, as far as the Server remembers; at Authorize, who allowed
+	Family    int    // the login it came from, or which the request began; see [Family]
 
 	// Spent says that the presented refresh token or code had been spent before:
 	// when the request arrived, or at the latest when it was processed.
