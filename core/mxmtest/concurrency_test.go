@@ -2,10 +2,13 @@ package mxmtest_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"runtime"
 	"strings"
 	"sync"
@@ -13,6 +16,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
@@ -57,6 +61,69 @@ func TestSimultaneousRefreshes(t *testing.T) {
 			require.Len(t, f.Live(ada), c.live)
 		})
 	}
+}
+
+// The loser of two simultaneous exchanges replays a code that was unspent when
+// it arrived.
+func TestSimultaneousExchanges(t *testing.T) {
+	f := start(t)
+	code := f.code(authorizeQuery())
+	f.ResetRequests()
+	var arrived, done sync.WaitGroup
+	arrived.Add(2)
+	f.Fail(mxmtest.Token, func(*mxmtest.Exchange) { arrived.Done(); arrived.Wait() }, mxmtest.Times(2))
+	for range 2 {
+		done.Go(func() { f.post("/oauth/token", codeForm(code)) })
+	}
+	done.Wait()
+	log := f.Requests()
+	require.ElementsMatch(t, []string{"ok", "invalid_grant"}, []string{log[0].Outcome, log[1].Outcome})
+	require.ElementsMatch(t, []bool{false, true}, []bool{log[0].Spent, log[1].Spent})
+	require.Empty(t, f.Live(ada))
+}
+
+// Everything at once, for the race detector: each user's chain of refreshes is
+// undisturbed.
+func TestEverythingAtOnce(t *testing.T) {
+	f := start(t)
+	f.Configure(func(c *mxmtest.Settings) { c.KeepRequests = 100 })
+	var refreshing, watching sync.WaitGroup
+	stop := make(chan struct{})
+	watching.Go(func() {
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			f.Requests()
+			f.Live(ada)
+			f.Configure(func(c *mxmtest.Settings) { c.Grace++ })
+			f.Fail(mxmtest.Token, mxmtest.SetField("x", "1"))
+			f.SignInAs(ben)
+			f.AddClient("other", "secret", callback)
+			runtime.Gosched()
+		}
+	})
+	for i := range 10 {
+		userID := fmt.Sprintf("mxm:2%020d", i)
+		refreshing.Go(func() {
+			for range 20 {
+				login := f.Issue(userID)
+				f.refresh(login.RefreshToken)
+				f.introspect(login.AccessToken)
+				f.get("/oauth/authorize?" + authorizeQuery().Encode())
+			}
+			live := f.Live(userID)
+			assert.Len(t, live, 20)
+			for _, login := range live {
+				assert.Equal(t, 1, login.Refreshes)
+			}
+		})
+	}
+	refreshing.Wait()
+	close(stop)
+	watching.Wait()
 }
 
 // One that comes after the winner was answered is no loser of a race.
@@ -143,6 +210,37 @@ func TestSynctest(t *testing.T) {
 		f.granted(f.refresh(login.RefreshToken))
 		time.Sleep(5 * time.Second)
 		f.refused(f.refresh(login.RefreshToken), http.StatusBadRequest, "invalid_grant")
+
+		login = f.Issue(ada)
+		time.Sleep(time.Second)
+		for range 3 { // the lag counts from the first death
+			f.granted(f.refresh(f.Live(ada)[0].RefreshToken))
+			time.Sleep(2 * time.Second)
+		}
+		require.Equal(t, false, active(login.AccessToken))
+	})
+}
+
+// Close returns when the last handler has, and none begins after it.
+func TestCloseWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv := mxmtest.NewUnstarted("http://mxm.test")
+		ended := false
+		srv.Fail(mxmtest.Token, func(x *mxmtest.Exchange) {
+			defer func() {
+				time.Sleep(time.Second)
+				ended = true
+			}()
+			x.Wait(nil)
+		})
+		go func() {
+			defer func() { recover() }()
+			directly(srv, nil)
+		}()
+		synctest.Wait()
+		srv.Close()
+		require.True(t, ended)
+		require.PanicsWithValue(t, http.ErrAbortHandler, func() { directly(srv, nil) })
 	})
 }
 
@@ -155,34 +253,38 @@ func TestCloseLeavesNoGoroutine(t *testing.T) {
 	goleak.VerifyNone(t, leaks)
 }
 
+func heap() uint64 {
+	var m runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
+}
+
+// directly posts to the token endpoint without a connection.
+func directly(srv *mxmtest.Server, form url.Values) *httptest.ResponseRecorder {
+	r := httptest.NewRequest("POST", "/oauth/token", strings.NewReader(form.Encode()))
+	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	w := httptest.NewRecorder()
+	srv.ServeHTTP(w, r)
+	return w
+}
+
 // A long life costs no memory, and a token spent long ago is still known.
 func TestMemoryIsBounded(t *testing.T) {
 	srv := mxmtest.NewUnstarted("http://mxm.test")
 	srv.Configure(func(c *mxmtest.Settings) { c.KeepRequests = 10 })
 	first := srv.Issue(ada)
-	post := func(body string) int {
-		r := httptest.NewRequest("POST", "/oauth/token", strings.NewReader(body))
-		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-		w := httptest.NewRecorder()
-		srv.ServeHTTP(w, r)
-		return w.Code
-	}
-	heap := func() uint64 {
-		var m runtime.MemStats
-		runtime.GC()
-		runtime.ReadMemStats(&m)
-		return m.HeapAlloc
-	}
+	post := func(form url.Values) int { return directly(srv, form).Code }
 	refresh := func(n int) {
 		for range n {
-			require.Equal(t, 200, post(refreshForm(srv.Live(ada)[0].RefreshToken).Encode()))
+			require.Equal(t, 200, post(refreshForm(srv.Live(ada)[0].RefreshToken)))
 		}
 	}
 	refresh(100)
 	before := heap()
 	refresh(10_000)
 	require.Less(t, heap(), before+256<<10)
-	require.Equal(t, 400, post(refreshForm(first.RefreshToken).Encode()))
+	require.Equal(t, 400, post(refreshForm(first.RefreshToken)))
 	require.True(t, srv.Requests()[len(srv.Requests())-1].Spent)
 	require.Empty(t, srv.Live(ada))
 }
@@ -191,14 +293,13 @@ func TestMemoryIsBounded(t *testing.T) {
 func TestDeadFamiliesAreForgotten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		srv := mxmtest.NewUnstarted("http://mxm.test")
-		srv.Configure(func(c *mxmtest.Settings) { c.AccessLifetime = time.Minute })
+		srv.Configure(func(c *mxmtest.Settings) { c.AccessLifetime = 1000 * time.Hour })
 		kept := srv.Issue(ada)
-		heap := func() uint64 {
-			var m runtime.MemStats
-			runtime.GC()
-			runtime.ReadMemStats(&m)
-			return m.HeapAlloc
+		var app struct {
+			AccessToken string `json:"access_token"`
 		}
+		require.NoError(t, json.Unmarshal(directly(srv, withClient("grant_type", "client_credentials")).Body.Bytes(), &app))
+		srv.Configure(func(c *mxmtest.Settings) { c.AccessLifetime = time.Minute })
 		round := func() {
 			for range 5000 {
 				srv.Issue(ben)
@@ -214,5 +315,15 @@ func TestDeadFamiliesAreForgotten(t *testing.T) {
 		}
 		require.Less(t, heap(), before+4<<20)
 		require.True(t, srv.IsLive(kept.RefreshToken))
+		require.True(t, srv.IsLive(app.AccessToken))
 	})
+}
+
+func BenchmarkRefresh(b *testing.B) {
+	srv := mxmtest.NewUnstarted("http://mxm.test")
+	srv.Issue(ada)
+	b.ReportAllocs()
+	for b.Loop() {
+		directly(srv, refreshForm(srv.Live(ada)[0].RefreshToken))
+	}
 }

@@ -9,11 +9,16 @@ const CallbackPath = "/auth/musixmatch/callback"
 // a slash at the end, for [DefaultClientID], and returns the configuration of
 // that client at this Server. Bearer tokens may go to the Server's API.
 func (s *Server) Config(appURL string) core.Config {
-	redirect := appURL + CallbackPath
-	s.AddClient(DefaultClientID, DefaultClientSecret, redirect)
+	redirect, secret := appURL+CallbackPath, DefaultClientSecret
+	s.mu.Lock()
+	if c := s.clients[DefaultClientID]; c != nil {
+		secret = c.secret
+	}
+	s.mu.Unlock()
+	s.AddClient(DefaultClientID, secret, redirect)
 	return core.Config{
 		ClientID:     DefaultClientID,
-		ClientSecret: DefaultClientSecret,
+		ClientSecret: secret,
 		RedirectURL:  redirect,
 		BaseURL:      s.URL,
 		APIOrigins:   []string{s.APIURL()},

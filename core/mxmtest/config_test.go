@@ -22,4 +22,7 @@ func TestConfig(t *testing.T) {
 	query.Set("redirect_uri", c.RedirectURL)
 	a := f.get("/oauth/authorize?" + query.Encode())
 	require.Contains(t, a.header.Get("Location"), c.RedirectURL+"?", "it is registered")
+
+	f.AddClient(mxmtest.DefaultClientID, "another secret")
+	require.Equal(t, "another secret", f.Config("https://app.example").ClientSecret)
 }

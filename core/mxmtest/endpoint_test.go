@@ -147,8 +147,10 @@ func TestWhoami(t *testing.T) {
 		require.Equal(t, http.StatusUnauthorized, a.status)
 		require.Equal(t, `Bearer realm="mxmtest"`, a.header.Get("WWW-Authenticate"))
 	}
+	expired := f.Issue(ben).AccessToken
+	f.ExpireAccessTokens(ben)
 	f.granted(f.refresh(login.RefreshToken))
-	for _, dead := range []string{login.AccessToken, login.RefreshToken, "x"} {
+	for _, dead := range []string{login.AccessToken, login.RefreshToken, expired, "x"} {
 		a := ask("Bearer " + dead)
 		require.Equal(t, http.StatusUnauthorized, a.status)
 		require.Contains(t, a.header.Get("WWW-Authenticate"), `error="invalid_token"`)

@@ -49,8 +49,15 @@ func (x *Exchange) Answer(status int, contentType string, body []byte) {
 func (x *Exchange) Sleep(d time.Duration) {
 	t := time.NewTimer(d)
 	defer t.Stop()
+	wait(x, t.C)
+}
+
+// Wait is Sleep until a channel is ready or closed.
+func (x *Exchange) Wait(until <-chan struct{}) { wait(x, until) }
+
+func wait[T any](x *Exchange, until <-chan T) {
 	select {
-	case <-t.C:
+	case <-until:
 	case <-x.s.done:
 		x.Cut()
 	}

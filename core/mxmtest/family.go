@@ -27,8 +27,8 @@ type family struct {
 	user, client, scope string
 	revoked             bool
 
-	refresh        int // number of the newest refresh token; 0: there never was one
-	refreshExpires time.Time
+	refresh        int       // number of the newest refresh token
+	refreshExpires time.Time // zero: there never was one
 	spentAt        time.Time // when the one before was spent
 	spentTick      uint64
 
@@ -44,7 +44,7 @@ type access struct {
 func (a *access) live(now time.Time) bool { return a.killed.IsZero() && now.Before(a.expires) }
 
 func (f *family) liveRefresh(now time.Time) bool {
-	return !f.revoked && f.refresh > 0 && now.Before(f.refreshExpires)
+	return !f.revoked && now.Before(f.refreshExpires)
 }
 
 // newest returns the newest access token if it lives.
@@ -73,7 +73,7 @@ func (s *Server) newFamily(clientID, userID, scope string) *family {
 	if len(s.families) >= s.sweepAt {
 		// Nothing of a dead family is ever accepted again, known or unknown.
 		for id, f := range s.families {
-			if !f.liveRefresh(now) && f.newest(now) == nil && now.Sub(f.lastEvent()) > time.Hour {
+			if !f.liveRefresh(now) && now.Sub(f.ended()) > time.Hour {
 				delete(s.families, id)
 			}
 		}
@@ -85,8 +85,8 @@ func (s *Server) newFamily(clientID, userID, scope string) *family {
 	return f
 }
 
-// lastEvent is when the newest access token was issued or ended.
-func (f *family) lastEvent() time.Time {
+// ended is when the newest access token dies or died.
+func (f *family) ended() time.Time {
 	if len(f.access) == 0 {
 		return time.Time{}
 	}

@@ -105,6 +105,12 @@ func SlowRequest(d time.Duration) Fault {
 // SlowResponse processes the request and waits for d before it answers.
 func SlowResponse(d time.Duration) Fault { return AfterCommit(SlowRequest(d)) }
 
+// Hold waits until a channel is ready or closed before the request is processed:
+// [SlowRequest] for a test that says when. AfterCommit(Hold(c)) holds the answer.
+func Hold(until <-chan struct{}) Fault {
+	return func(x *Exchange) { x.Wait(until) }
+}
+
 // AfterCommit processes the request before the fault happens: with [Status], the
 // 502 of a proxy that lost a good answer.
 func AfterCommit(f Fault) Fault {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -81,7 +82,7 @@ func TestFaults(t *testing.T) {
 		}},
 		"own": {func(x *mxmtest.Exchange) {
 			x.Commit()
-			if x.Request.UserID == ada && x.Response.Status == 200 {
+			if x.Request.UserID == ada && x.Request.Outcome == mxmtest.OK && x.Response.Status == 200 {
 				x.CutAt(3)
 			}
 		}, true, func(t *testing.T, a answer) { require.Equal(t, `{"a`, a.body) }},
@@ -127,6 +128,7 @@ func TestFaultsAtEveryEndpoint(t *testing.T) {
 	f.Configure(func(c *mxmtest.Settings) { c.Revocation = true })
 	f.SignInAs(ada)
 	login := f.Issue(ada)
+	endpoints := []mxmtest.Endpoint{mxmtest.Authorize, mxmtest.Token, mxmtest.Metadata, mxmtest.Discovery, mxmtest.Revocation, mxmtest.API}
 	for endpoint, do := range map[mxmtest.Endpoint]func() answer{
 		mxmtest.Authorize:  func() answer { return f.get("/oauth/authorize?" + authorizeQuery().Encode()) },
 		mxmtest.Token:      func() answer { return f.refresh("x") },
@@ -135,10 +137,16 @@ func TestFaultsAtEveryEndpoint(t *testing.T) {
 		mxmtest.Revocation: func() answer { return f.post("/oauth/revoke", withClient("token", login.AccessToken)) },
 		mxmtest.API:        func() answer { return f.get("/whoami") },
 	} {
+		for _, e := range endpoints {
+			if e != endpoint {
+				f.Fail(e, mxmtest.Status(499, "", 0))
+			}
+		}
 		f.Fail(endpoint, mxmtest.Status(418, "", 0))
 		require.Equal(t, 418, do().status)
 		require.Equal(t, endpoint, f.last().Endpoint)
-		require.NotEqual(t, 418, do().status)
+		require.Less(t, do().status, 418)
+		f.ClearFaults()
 	}
 	login = f.Issue(ada)
 	f.Fail(mxmtest.Revocation, mxmtest.DropResponse)
@@ -168,6 +176,12 @@ func TestConditions(t *testing.T) {
 	f.granted(f.refresh(f.Issue(ada).RefreshToken))
 	require.Equal(t, 500, f.refresh(f.Issue(ben).RefreshToken).status)
 	f.granted(f.refresh(f.Live(ben)[0].RefreshToken))
+
+	login := f.Issue(ada)
+	f.Fail(mxmtest.Token, mxmtest.SetField("expires_in", "1"), mxmtest.Always())
+	f.Fail(mxmtest.Token, mxmtest.DropRequest)
+	require.Error(t, f.refresh(login.RefreshToken).err)
+	require.True(t, f.IsLive(login.RefreshToken), "an Always comes after the others")
 }
 
 // Odd answers are odd in the way their name says.
@@ -179,6 +193,64 @@ func TestOddJSONIsStillJSON(t *testing.T) {
 	require.Equal(t, "mac", object["token_type"])
 	require.Equal(t, "xxxxxxxxxx", object["padding"])
 	require.Len(t, object, 5)
+}
+
+// The faults are the same over HTTP/2, served by somebody else.
+func TestHTTP2(t *testing.T) {
+	srv := mxmtest.NewUnstarted("")
+	defer srv.Close()
+	server := httptest.NewUnstartedServer(srv)
+	server.EnableHTTP2 = true
+	server.StartTLS()
+	defer server.Close()
+	srv.URL = server.URL
+	f := fake{srv, t, server.Client()}
+
+	login := f.Issue(ada)
+	f.Fail(mxmtest.Token, mxmtest.DropRequest)
+	require.Error(t, f.refresh(login.RefreshToken).err)
+	require.True(t, f.IsLive(login.RefreshToken))
+	f.Fail(mxmtest.Token, mxmtest.DropResponse)
+	require.Error(t, f.refresh(login.RefreshToken).err)
+	require.False(t, f.IsLive(login.RefreshToken))
+	f.Fail(mxmtest.Token, mxmtest.Truncated)
+	a := f.refresh(f.Live(ada)[0].RefreshToken)
+	require.Error(t, a.err)
+	require.Regexp(t, `"refresh_token":"rt\.[^"]+$`, a.body)
+	require.Len(t, f.Requests(), 3)
+	res, err := f.client.Get(f.URL + "/.well-known/oauth-authorization-server")
+	require.NoError(t, err)
+	res.Body.Close()
+	require.Equal(t, 2, res.ProtoMajor)
+}
+
+func TestHold(t *testing.T) {
+	f := start(t)
+	login := f.Issue(ada)
+	for name, c := range map[string]struct {
+		fault     func(<-chan struct{}) mxmtest.Fault
+		committed bool
+	}{
+		"request": {mxmtest.Hold, false},
+		"answer":  {func(c <-chan struct{}) mxmtest.Fault { return mxmtest.AfterCommit(mxmtest.Hold(c)) }, true},
+	} {
+		held, release := make(chan struct{}), make(chan struct{})
+		f.Fail(mxmtest.Token, func(x *mxmtest.Exchange) {
+			if c.committed {
+				x.Commit()
+			}
+			close(held)
+			c.fault(release)(x)
+		})
+		got := make(chan answer)
+		go func() { got <- f.refresh(login.RefreshToken) }()
+		<-held
+		require.Equal(t, !c.committed, f.IsLive(login.RefreshToken), name)
+		close(release)
+		f.granted(<-got)
+		require.False(t, f.IsLive(login.RefreshToken))
+		login = f.Live(ada)[0]
+	}
 }
 
 // Close does not wait for a slow fault, and what it held back never happens.

@@ -21,7 +21,7 @@ h1 { font-size: 1.5rem; line-height: 1.2; margin: .75rem 0 }
 .fake { display: inline-block; padding: .1rem .6rem; border-radius: 1rem; background: #ffd54a; color: #222; font-size: .85rem }
 fieldset { border: 1px solid GrayText; border-radius: .5rem; margin: 1.25rem 0; padding: .5rem 1rem }
 label { display: flex; gap: .6rem; align-items: baseline; padding: .35rem 0 }
-small { color: GrayText; overflow-wrap: anywhere }
+small { opacity: .75; overflow-wrap: anywhere }
 button { font: inherit; padding: .5rem 1.25rem; border-radius: .5rem; border: 1px solid GrayText; background: transparent; color: inherit; cursor: pointer }
 button[value=allow] { background: #c8371e; border-color: #c8371e; color: #fff; margin-right: .5rem }
 `

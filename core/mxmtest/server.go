@@ -23,7 +23,8 @@ const maxBody = 1 << 20
 
 // Server is a fake Musixmatch. Make one with [NewServer] or [NewUnstarted].
 type Server struct {
-	// URL is the base URL and the issuer, without a slash at its end.
+	// URL is the base URL and the issuer, without a slash at its end. It may be
+	// changed before the first request.
 	URL string
 
 	key     []byte        // authenticates tokens

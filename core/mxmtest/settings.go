@@ -31,7 +31,7 @@ const (
 // test wants another world. Change them with [Server.Configure].
 type Settings struct {
 	CodeLifetime    time.Duration // one minute unless set
-	AccessLifetime  time.Duration // one hour unless set; expires_in says it in whole seconds
+	AccessLifetime  time.Duration // one hour unless set; expires_in says it in whole seconds, see SetField for lies
 	RefreshLifetime time.Duration // of each refresh token from its issue; 180 days unless set
 
 	Reuse ReusePolicy

@@ -43,6 +43,7 @@ func TestTokenRefusals(t *testing.T) {
 		"basic":                  {form: func(v url.Values) { v.Del("client_id"); v.Del("client_secret") }, request: basic, status: 401, code: "invalid_client"},
 		"no content type":        {request: func(r *http.Request) { r.Header.Del("Content-Type") }, code: "invalid_request"},
 		"JSON":                   {request: header("Content-Type", "application/json"), code: "invalid_request"},
+		"two content types":      {request: func(r *http.Request) { r.Header.Add("Content-Type", "application/x-www-form-urlencoded") }, code: "invalid_request"},
 		"multipart":              {request: header("Content-Type", "multipart/form-data; boundary=x"), code: "invalid_request"},
 		"parameters in the URL":  {request: func(r *http.Request) { r.URL.RawQuery = "x=1" }, code: "invalid_request"},
 		"GET":                    {request: func(r *http.Request) { r.Method = "GET" }, status: 405, code: "method_not_allowed"},
@@ -77,6 +78,11 @@ func TestTokenRefusals(t *testing.T) {
 	}
 	f := start(t)
 	f.refused(f.do("POST", "/oauth/token", "grant_type=%zz"), http.StatusBadRequest, "invalid_request")
+	login := f.Issue(ada)
+	f.refused(f.refresh(login.AccessToken), http.StatusBadRequest, "invalid_grant")
+	require.True(t, f.IsLive(login.RefreshToken))
+	f.AddClient("public", "")
+	f.refused(f.post("/oauth/token", form("client_id", "public", "grant_type", "client_credentials")), http.StatusUnauthorized, "invalid_client")
 	f.RemoveClient(mxmtest.DefaultClientID)
 	f.refused(f.refresh(""), http.StatusUnauthorized, "invalid_client")
 }
