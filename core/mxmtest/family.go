@@ -30,7 +30,6 @@ type family struct {
 	refresh        int       // number of the newest refresh token
 	refreshExpires time.Time // zero: there never was one
 	spentAt        time.Time // when the one before was spent
-	spentTick      uint64
 
 	issued int      // number of the newest access token
 	access []access // oldest first
@@ -112,9 +111,8 @@ func (s *Server) issueAccess(f *family, now time.Time) *access {
 }
 
 func (s *Server) issueRefresh(f *family, now time.Time) {
-	s.tick++
 	f.refresh++
-	f.spentAt, f.spentTick = now, s.tick
+	f.spentAt = now
 	f.refreshExpires = now.Add(s.settings.RefreshLifetime)
 }
 

@@ -56,7 +56,6 @@ type Request struct {
 	Status  int  // of the decision; 0 if not processed
 	Faulted bool // a fault interfered
 
-	arrival  uint64
 	problem  string // what is wrong with the form, if anything
 	queryBad bool
 	rawQuery string
@@ -99,8 +98,6 @@ func (s *Server) arrived(endpoint Endpoint, hr *http.Request, body []byte, tooLa
 
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.tick++
-	r.arrival = s.tick
 	s.identify(r)
 	if len(s.log) >= max(s.settings.KeepRequests, 2) {
 		s.log = slices.Clone(s.log[(len(s.log)+1)/2:])

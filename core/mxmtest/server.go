@@ -43,7 +43,6 @@ type Server struct {
 	lastFamily int
 	sweepAt    int
 	codes      map[string]*code
-	tick       uint64 // orders arrivals and spendings without a clock
 	rules      []*rule
 	log        []*Request
 }

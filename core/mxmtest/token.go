@@ -133,11 +133,12 @@ func (s *Server) refresh(r *Request, c *client) Response {
 	if f == nil || kind != refreshKind || f.client != c.id {
 		return invalidGrant("the refresh token is unknown")
 	}
+	spentOnArrival := r.Spent
 	r.Spent = n < f.refresh
 	switch {
 	case !f.liveRefresh(now):
 		return invalidGrant("the refresh token was revoked or has expired")
-	case r.Spent && n == f.refresh-1 && s.settings.LoserInvalidRequest && r.arrival < f.spentTick:
+	case r.Spent && !spentOnArrival && s.settings.LoserInvalidRequest:
 		return refuse(r, http.StatusBadRequest, "invalid_request", "another request is using this refresh token")
 	case r.Spent && n == f.refresh-1 && now.Sub(f.spentAt) < s.settings.Grace:
 		a := f.newest(now)
