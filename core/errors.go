@@ -14,6 +14,9 @@ type Error struct {
 	Description string // one fixed sentence for people
 	Status      int    // the HTTP status that fits the outcome
 	Err         error  // the cause, or nil
+
+	forward string // where a person goes on from the error page
+	login   bool   // forward leads to the login
 }
 
 // Error implements error.

@@ -1,0 +1,61 @@
+package core
+
+import (
+	"context"
+	"net/http"
+)
+
+// Disconnect ends the user's grant: the tokens are deleted here, and revoked
+// at Musixmatch if it says how. A refresh that is under way does not bring them
+// back. Consent that was given at Musixmatch may persist there. Having nothing to end is not an
+// error; [ErrUnavailable] means that the grant may still be there. Safe for concurrent use.
+func (a *Auth) Disconnect(ctx context.Context, userID string) error {
+	last, err := a.endGrant(ctx, userID)
+	if err != nil {
+		return fail("disconnect", ErrUnavailable, err)
+	}
+	if last.Refresh == "" && last.Access == "" {
+		return nil
+	}
+	a.musixmatch.revoke(ctx, last.Refresh)
+	a.emit(ctx, Event{Kind: EventDisconnect, User: a.userHash(userID)})
+	return nil
+}
+
+// serveDisconnect ends the grant first, then the session, then the cookie: a
+// failure on the way leaves the browser able to try again.
+func (a *Auth) serveDisconnect(w http.ResponseWriter, r *http.Request, s *session) error {
+	user, err := s.userID()
+	if err != nil {
+		return a.refusal(w, "disconnect", ErrUnavailable, err)
+	}
+	switch {
+	case a.cfg.AppUser != nil && s.applicationUser() != "" && user == "":
+		return a.refusal(w, "disconnect", ErrNotConnected, nil)
+	case user == "":
+		return a.refusal(w, "disconnect", ErrNotSignedIn, nil)
+	}
+	ctx, cancel := s.detached(callbackTimeout)
+	defer cancel()
+	if err := a.Disconnect(ctx, user); err != nil {
+		return a.refusal(w, "disconnect", ErrUnavailable, err)
+	}
+	if err := a.endSession(w, s, ctx, "disconnect"); err != nil {
+		return err
+	}
+	seeOther(w, a.browserPath(a.cfg.AfterLogout))
+	return nil
+}
+
+// endSession signs out and removes the cookie. The cookie goes even when the
+// store cannot be reached, but then the error says so.
+func (a *Auth) endSession(w http.ResponseWriter, s *session, ctx context.Context, op string) error {
+	err := s.signOut(ctx)
+	if saveErr := s.save(w); err == nil {
+		err = saveErr
+	}
+	if err != nil {
+		return a.refusal(w, op, ErrUnavailable, err)
+	}
+	return nil
+}

@@ -1,0 +1,77 @@
+package core
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
+	"log/slog"
+	"time"
+)
+
+// EventKind names a thing that an operator counts.
+type EventKind string
+
+// The kinds of events.
+const (
+	EventLogin         EventKind = "login"
+	EventLoginFailed   EventKind = "login_failed"
+	EventLogout        EventKind = "logout"
+	EventConnect       EventKind = "connect"
+	EventDisconnect    EventKind = "disconnect"
+	EventRefresh       EventKind = "refresh"
+	EventRefreshFailed EventKind = "refresh_failed" // the grant is alive; a later attempt may succeed
+	EventReconnect     EventKind = "reconnect"      // the grant is lost: exactly one event for each terminal loss
+	EventRepaired      EventKind = "repaired"       // a store that had lost its last write was given it back
+	EventAppToken      EventKind = "app_token"
+)
+
+// Event is one thing that happened. It never holds a token, a code or a
+// secret, and User is a keyed hash of the Musixmatch user ID: the same for all
+// instances with the same client secret, useless to anybody else.
+type Event struct {
+	Kind   EventKind
+	Reason string // why, such as "revoked" or "lost_response"; empty where there is nothing to add
+	User   string
+	Took   time.Duration
+	Err    error
+}
+
+// emit logs the event and hands it to Config.OnEvent.
+func (a *Auth) emit(ctx context.Context, e Event) {
+	level := slog.LevelInfo
+	switch e.Kind {
+	case EventLoginFailed, EventRefreshFailed, EventReconnect, EventRepaired:
+		level = slog.LevelWarn
+	}
+	if a.log.Enabled(ctx, level) {
+		attrs := make([]slog.Attr, 0, 4)
+		if e.Reason != "" {
+			attrs = append(attrs, slog.String("reason", e.Reason))
+		}
+		if e.User != "" {
+			attrs = append(attrs, slog.String("user", e.User))
+		}
+		if e.Took > 0 {
+			attrs = append(attrs, slog.Duration("took", e.Took))
+		}
+		if e.Err != nil {
+			attrs = append(attrs, slog.String("error", e.Err.Error()))
+		}
+		a.log.LogAttrs(ctx, level, "musixmatch "+string(e.Kind), attrs...)
+	}
+	if a.cfg.OnEvent != nil {
+		a.cfg.OnEvent(ctx, e)
+	}
+}
+
+// userHash is how a user appears in events and logs.
+func (a *Auth) userHash(sub string) string {
+	if sub == "" {
+		return ""
+	}
+	key := sha256.Sum256([]byte("mxmconnect event user\x00" + a.cfg.ClientSecret))
+	mac := hmac.New(sha256.New, key[:])
+	mac.Write([]byte(sub))
+	return hex.EncodeToString(mac.Sum(nil)[:8])
+}

@@ -1,0 +1,143 @@
+package core
+
+import (
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/oauth2"
+)
+
+const (
+	flowCookie   = "mxm_flow_"
+	flowLife     = 10 * time.Minute
+	maxFlows     = 5 // per browser; more than that many tabs nobody signs in with
+	flowPurpose  = "flow"
+	signInFlow   = "sign-in"
+	connectFlow  = "connect"
+	stateLength  = 43
+	maxStateSize = 256
+)
+
+// flow is what a login remembers for its callback, sealed in a cookie of its
+// own: an anonymous visitor fills no store, and every tab has its own attempt.
+type flow struct {
+	State    []byte    `json:"state"` // SHA-256
+	Verifier string    `json:"verifier"`
+	ReturnTo string    `json:"return_to,omitempty"`
+	Purpose  string    `json:"purpose"`
+	AppUser  string    `json:"app_user,omitempty"`
+	Issuer   string    `json:"issuer"`
+	Created  time.Time `json:"created"`
+}
+
+// startFlow begins an attempt, gives the browser its cookie, and returns the
+// state that names it and the flow.
+func (a *Auth) startFlow(w http.ResponseWriter, r *http.Request, purpose, appUser, returnTo string) (state string, f flow) {
+	state = randomString()
+	hash := sha256.Sum256([]byte(state))
+	f = flow{
+		State:    hash[:],
+		Verifier: oauth2.GenerateVerifier(),
+		ReturnTo: returnTo,
+		Purpose:  purpose,
+		AppUser:  appUser,
+		Issuer:   a.cfg.BaseURL,
+		Created:  time.Now(),
+	}
+	a.evictFlows(w, r)
+	name := a.flowCookieName(state)
+	plain, _ := json.Marshal(f) // cannot fail: strings, bytes and a time
+	sealed := a.keys.seal(flowPurpose, name, plain)
+	http.SetCookie(w, a.newFlowCookie(name, base64.RawURLEncoding.EncodeToString(sealed), int(flowLife.Seconds())))
+	return state, f
+}
+
+// openFlow returns the flow that state names, if this browser started it and
+// it has not expired.
+func (a *Auth) openFlow(r *http.Request, state string) (flow, error) {
+	name := a.flowCookieName(state)
+	cookies := r.CookiesNamed(name)
+	if len(cookies) != 1 {
+		return flow{}, errors.New("this browser has no such attempt")
+	}
+	f, err := a.unsealFlow(cookies[0])
+	if err != nil {
+		return flow{}, err
+	}
+	hash := sha256.Sum256([]byte(state))
+	if subtle.ConstantTimeCompare(hash[:], f.State) != 1 || f.Issuer != a.cfg.BaseURL {
+		return flow{}, errors.New("the attempt belongs to another state")
+	}
+	if age := time.Since(f.Created); age > flowLife {
+		return flow{}, errors.New("the attempt has expired")
+	}
+	return f, nil
+}
+
+func (a *Auth) unsealFlow(c *http.Cookie) (f flow, err error) {
+	sealed, err := base64.RawURLEncoding.DecodeString(c.Value)
+	if err != nil {
+		return flow{}, errUnsealable
+	}
+	plain, err := a.keys.open(flowPurpose, c.Name, sealed)
+	if err != nil {
+		return flow{}, err
+	}
+	if json.Unmarshal(plain, &f) != nil {
+		return flow{}, errUnsealable
+	}
+	return f, nil
+}
+
+// evictFlows makes room for one more attempt: unreadable ones go first, then
+// the oldest.
+func (a *Auth) evictFlows(w http.ResponseWriter, r *http.Request) {
+	type attempt struct {
+		name    string
+		created time.Time
+	}
+	var attempts []attempt
+	prefix := a.flowCookieName("")
+	prefix = prefix[:len(prefix)-flowNameSize]
+	for _, c := range r.Cookies() {
+		if strings.HasPrefix(c.Name, prefix) && !slices.ContainsFunc(attempts, func(o attempt) bool { return o.name == c.Name }) {
+			f, _ := a.unsealFlow(c) // unreadable: the zero time is the oldest
+			attempts = append(attempts, attempt{c.Name, f.Created})
+		}
+	}
+	slices.SortFunc(attempts, func(x, y attempt) int { return x.created.Compare(y.created) })
+	for len(attempts) >= maxFlows {
+		http.SetCookie(w, a.newFlowCookie(attempts[0].name, "", -1))
+		attempts = attempts[1:]
+	}
+}
+
+func (a *Auth) clearFlow(w http.ResponseWriter, state string) {
+	http.SetCookie(w, a.newFlowCookie(a.flowCookieName(state), "", -1))
+}
+
+const flowNameSize = 16
+
+func (a *Auth) flowCookieName(state string) string {
+	hash := sha256.Sum256([]byte(state))
+	name := flowCookie + hex.EncodeToString(hash[:flowNameSize/2])
+	if a.secure {
+		return hostPrefix + name
+	}
+	return name
+}
+
+func (a *Auth) newFlowCookie(name, value string, maxAge int) *http.Cookie {
+	return &http.Cookie{
+		Name: name, Value: value, Path: "/", MaxAge: maxAge,
+		Secure: a.secure, HttpOnly: true, SameSite: http.SameSiteLaxMode,
+	}
+}

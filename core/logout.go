@@ -1,0 +1,19 @@
+package core
+
+import "net/http"
+
+// serveLogout ends this browser's session; the grant stays, for the user's
+// other devices and for work in the background.
+func (a *Auth) serveLogout(w http.ResponseWriter, r *http.Request, s *session) error {
+	user := s.user
+	ctx, cancel := s.detached(sessionTimeout)
+	defer cancel()
+	if err := a.endSession(w, s, ctx, "logout"); err != nil {
+		return err
+	}
+	if user != "" {
+		a.emit(ctx, Event{Kind: EventLogout, User: a.userHash(user)})
+	}
+	seeOther(w, a.browserPath(a.cfg.AfterLogout))
+	return nil
+}

@@ -1,0 +1,58 @@
+package core
+
+import (
+	"errors"
+	"net/http"
+)
+
+const (
+	maxQuery = 8 << 10
+	maxBody  = 8 << 10
+)
+
+var errClosing = errors.New("this instance is shutting down")
+
+type handler func(w http.ResponseWriter, r *http.Request, s *session) error
+
+// get and post make a handler into a route that takes every method, since the
+// routers disagree about the others: Gin answers 404, Echo 405, and ServeMux
+// runs a GET pattern for HEAD, which would consume a callback.
+func (a *Auth) get(path string, serve handler) Route {
+	return a.route(path, http.MethodGet, serve)
+}
+
+// post also refuses what another site's page sent (R-LO-1).
+func (a *Auth) post(path string, serve handler) Route {
+	return a.route(path, http.MethodPost, func(w http.ResponseWriter, r *http.Request, s *session) error {
+		if err := a.origin.Check(r); err != nil {
+			return a.refusal(w, "route", ErrCrossOrigin, nil)
+		}
+		r.Body = http.MaxBytesReader(w, r.Body, maxBody)
+		if err := r.ParseForm(); err != nil {
+			return a.refusal(w, "route", ErrBadRequest, errors.New("the form cannot be read"))
+		}
+		return serve(w, r, s)
+	})
+}
+
+func (a *Auth) route(path, method string, serve handler) Route {
+	return Route{Path: path, Serve: func(w http.ResponseWriter, r *http.Request) error {
+		protect(w)
+		if r.Method != method {
+			w.Header().Set("Allow", method)
+			return a.refusal(w, "route", ErrMethod, nil)
+		}
+		if len(r.URL.RawQuery) > maxQuery {
+			return a.refusal(w, "route", ErrBadRequest, errors.New("the query is too long"))
+		}
+		if s := a.sessionOf(r.Context()); s != nil {
+			return serve(w, r, s)
+		}
+		s, r := a.load(r)
+		err := serve(w, r, s)
+		if saveErr := s.save(w); err == nil && saveErr != nil {
+			err = a.refusal(w, "route", ErrUnavailable, saveErr)
+		}
+		return err
+	}}
+}

@@ -1,0 +1,353 @@
+package core
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/alexedwards/scs/v2"
+)
+
+const (
+	sessionCookie   = "mxm_session"
+	hostPrefix      = "__Host-"
+	sessionLifetime = 24 * time.Hour
+	sessionTimeout  = 5 * time.Second // for one write to the session store
+	scsTokenLength  = 43              // 32 bytes, base64url
+)
+
+// NewSessions returns a session manager with secure defaults over store: the
+// cookie __Host-mxm_session with Secure, HttpOnly and SameSite=Lax, tokens
+// hashed in the store, a lifetime of 24 hours, and a codec that does without
+// gob for basic types. [New] takes Secure and the prefix off where RedirectURL
+// is http. IdleTimeout may be set: it is enforced by [Auth.Wrap], which writes
+// a session at most once per tenth of it, or minute, not on each request.
+func NewSessions(store scs.CtxStore) *scs.SessionManager {
+	s := scs.New()
+	s.Store = store
+	s.Codec = sessionCodec{}
+	s.HashTokenInStore = true
+	s.Lifetime = sessionLifetime
+	s.Cookie.Name = hostPrefix + sessionCookie
+	s.Cookie.Secure = true
+	return s
+}
+
+// ours reports whether NewSessions made s.
+func ours(s *scs.SessionManager) bool {
+	_, ok := s.Codec.(sessionCodec)
+	return ok
+}
+
+// useSessions takes the configured manager into use. Requests are served with
+// a copy that shares its context key: the copy has no idle timeout, since
+// scs's own rewrites the session, and its cookie, on every request.
+func (a *Auth) useSessions() {
+	configured := a.cfg.Sessions
+	if ours(configured) && !a.secure {
+		configured.Cookie.Secure = false
+		configured.Cookie.Name = strings.TrimPrefix(configured.Cookie.Name, hostPrefix)
+	}
+	served := *configured
+	served.IdleTimeout = 0
+	served.Codec = markingCodec{configured.Codec}
+	a.sessions = &served
+	a.idleTimeout = configured.IdleTimeout
+	// Another Auth that shares the manager must not see this one's users.
+	a.sessionKey = "mxmconnect " + a.grants.key("")[len("grant_"):][:16]
+}
+
+// session is what one request knows about who is asking.
+type session struct {
+	auth  *Auth
+	ctx   context.Context // holds scs's data
+	token string          // as the browser sent it, or ""
+
+	foreign     bool  // the application's own LoadAndSave is around us, and saves
+	unavailable error // the store could not be read
+	forget      bool  // the browser's cookie is of no use and is to be removed
+	saved       bool
+	changed     bool // had changed when it was saved
+
+	user string // sign-in mode
+
+	request  *http.Request // connect mode
+	resolve  sync.Once
+	appUser  string
+	linkOnce sync.Once
+	linkErr  error
+}
+
+type sessionContextKey struct{ auth *Auth }
+
+// sessionOf returns the session that Wrap or a route has put into ctx, or nil.
+func (a *Auth) sessionOf(ctx context.Context) *session {
+	s, _ := ctx.Value(sessionContextKey{a}).(*session)
+	return s
+}
+
+// load reads the session of r and returns r with it in its context. It never
+// fails: without a session the request is anonymous.
+func (a *Auth) load(r *http.Request) (*session, *http.Request) {
+	s := &session{auth: a, request: r}
+	ctx := r.Context()
+	if a.cfg.AppUser == nil {
+		a.loadSigned(s, r)
+		ctx = s.ctx
+	}
+	ctx = context.WithValue(ctx, sessionContextKey{a}, s)
+	ctx = context.WithValue(ctx, userContextKey{}, s)
+	s.ctx = ctx
+	return s, r.WithContext(ctx)
+}
+
+func (a *Auth) loadSigned(s *session, r *http.Request) {
+	anonymous := func() { s.ctx, _ = a.sessions.Load(r.Context(), "") }
+	switch cookies := r.CookiesNamed(a.sessions.Cookie.Name); {
+	case len(cookies) != 1:
+		// Of two cookies with one name, one was planted: neither is believed.
+		anonymous()
+		s.foreign = s.ctx == r.Context()
+		s.readUser()
+		return
+	case len(cookies[0].Value) != scsTokenLength:
+		s.forget = true
+		anonymous()
+		return
+	default:
+		s.token = cookies[0].Value
+	}
+	ctx, err := a.sessions.Load(r.Context(), s.token)
+	switch {
+	case errors.Is(err, errUndecodable):
+		s.forget = true
+		anonymous()
+	case err != nil:
+		s.unavailable = err
+		anonymous()
+	default:
+		// A token that is not found is left in the browser: it may have been
+		// renewed by a sign-in in another tab, whose cookie a removal by this
+		// slower answer would take away.
+		s.ctx, s.foreign = ctx, ctx == r.Context()
+		s.readUser()
+	}
+}
+
+// stamp is our part of a session: who signed in, until when at the longest, and
+// when a request was last seen, to the precision of touchEvery.
+type stamp struct {
+	user        string
+	until, seen int64 // Unix seconds
+}
+
+func (st stamp) String() string {
+	return strconv.FormatInt(st.until, 36) + " " + strconv.FormatInt(st.seen, 36) + " " + st.user
+}
+
+func parseStamp(text string) (st stamp, ok bool) {
+	until, rest, _ := strings.Cut(text, " ")
+	seen, user, ok := strings.Cut(rest, " ")
+	if !ok {
+		return stamp{}, false
+	}
+	var err1, err2 error
+	st.until, err1 = strconv.ParseInt(until, 36, 64)
+	st.seen, err2 = strconv.ParseInt(seen, 36, 64)
+	st.user = user
+	return st, err1 == nil && err2 == nil && user != ""
+}
+
+// readUser takes the user out of the loaded session, unless it has ended.
+func (s *session) readUser() {
+	a := s.auth
+	st, ok := parseStamp(a.sessions.GetString(s.ctx, a.sessionKey))
+	if !ok {
+		return
+	}
+	now := time.Now()
+	idle := now.Sub(time.Unix(st.seen, 0))
+	if now.Unix() >= st.until || (a.idleTimeout > 0 && idle > a.idleTimeout+a.touchEvery()) {
+		s.end()
+		return
+	}
+	s.user = st.user
+	if a.idleTimeout > 0 && idle >= a.touchEvery() {
+		s.touch(st, now)
+	}
+}
+
+// touchEvery is how exactly the idle timeout is kept: a session lives at least
+// for the timeout and at most this much longer.
+func (a *Auth) touchEvery() time.Duration { return min(a.idleTimeout/10, time.Minute) }
+
+// touch writes at once that the session is in use. It writes what is stored
+// now, not what this request will have made of it, so that it undoes no
+// change of another request; a store that cannot write is tried again at the next one.
+func (s *session) touch(st stamp, now time.Time) {
+	a := s.auth
+	if s.foreign {
+		st.seen = now.Unix()
+		a.sessions.Put(s.ctx, a.sessionKey, st.String())
+		return
+	}
+	base, cancel := context.WithTimeout(context.WithoutCancel(s.request.Context()), sessionTimeout)
+	defer cancel()
+	ctx, err := a.sessions.Load(base, s.token)
+	if err != nil || a.sessions.Token(ctx) == "" {
+		return
+	}
+	current, ok := parseStamp(a.sessions.GetString(ctx, a.sessionKey))
+	if !ok || current.user != st.user {
+		return
+	}
+	current.seen = now.Unix()
+	a.sessions.Put(ctx, a.sessionKey, current.String())
+	if _, _, err := a.sessions.Commit(ctx); err != nil {
+		return
+	}
+	if fresh, err := a.sessions.Load(s.request.Context(), s.token); err == nil {
+		s.ctx = fresh
+	}
+}
+
+// end removes a session that has outlived itself.
+func (s *session) end() {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(s.ctx), sessionTimeout)
+	defer cancel()
+	if err := s.auth.sessions.Destroy(ctx); err != nil && !s.foreign {
+		// It stays in the store until it expires there, and is not believed.
+		s.ctx, _ = s.auth.sessions.Load(s.request.Context(), "")
+		s.forget = true
+	}
+}
+
+// signIn makes user the one who is signed in, under a new session token. What
+// an anonymous visitor or the same user had in the session stays in it.
+func (s *session) signIn(ctx context.Context, user string) error {
+	sm := s.auth.sessions
+	if s.user != "" && s.user != user {
+		if err := sm.Clear(ctx); err != nil {
+			return err
+		}
+	}
+	if err := sm.RenewToken(ctx); err != nil {
+		return err
+	}
+	now := time.Now()
+	sm.Put(ctx, s.auth.sessionKey, stamp{user: user, until: now.Add(sm.Lifetime).Unix(), seen: now.Unix()}.String())
+	s.user = user
+	return nil
+}
+
+// signOut ends the session in the store and lets save remove the cookie.
+func (s *session) signOut(ctx context.Context) error {
+	if s.auth.cfg.AppUser != nil {
+		return nil
+	}
+	s.user = ""
+	if s.unavailable != nil {
+		s.forget = true
+		return s.unavailable
+	}
+	if s.auth.sessions.Token(s.ctx) == "" {
+		s.forget = s.token != ""
+		return nil
+	}
+	if err := s.auth.sessions.Destroy(ctx); err != nil {
+		s.forget = true
+		return err
+	}
+	return nil
+}
+
+// detached returns the session's context without the request's end, with a
+// limit of its own: a browser that goes away must not stop a write.
+func (s *session) detached(limit time.Duration) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(s.ctx), limit)
+}
+
+// save writes a changed session to the store and its cookie to h, once, before
+// the first byte of the answer.
+func (s *session) save(w http.ResponseWriter) error {
+	if s.saved || s.auth.cfg.AppUser != nil {
+		return nil
+	}
+	s.saved = true
+	h := w.Header()
+	defer s.forbidCaching(h)
+	if s.foreign || slices.ContainsFunc(h["Set-Cookie"], s.isCookie) {
+		return nil
+	}
+	sm := s.auth.sessions
+	switch sm.Status(s.ctx) {
+	case scs.Modified:
+		s.changed = true
+		return s.commit(w)
+	case scs.Destroyed:
+		s.forget = s.token != ""
+	}
+	if s.forget {
+		sm.WriteSessionCookie(s.ctx, w, "", time.Time{})
+	}
+	return nil
+}
+
+func (s *session) commit(w http.ResponseWriter) error {
+	if s.unavailable != nil {
+		return s.unavailable // a new session would take the place of one that is only out of reach
+	}
+	ctx, cancel := s.detached(sessionTimeout)
+	defer cancel()
+	token, expiry, err := s.auth.sessions.Commit(ctx)
+	if err != nil {
+		return err
+	}
+	if token != s.token {
+		s.auth.sessions.WriteSessionCookie(s.ctx, w, token, expiry)
+	}
+	return nil
+}
+
+// saveLate stores a change that was made after the first byte. Only a session
+// that the browser already has a cookie for can be saved then.
+func (s *session) saveLate() {
+	if s.foreign || s.changed || s.auth.cfg.AppUser != nil || s.auth.sessions.Status(s.ctx) != scs.Modified {
+		return
+	}
+	ctx, cancel := s.detached(sessionTimeout)
+	defer cancel()
+	if s.token == "" || s.unavailable != nil || s.auth.sessions.Token(s.ctx) != s.token {
+		s.auth.log.WarnContext(ctx, "musixmatch session changed after the first byte of the answer; the change is lost")
+		return
+	}
+	if _, _, err := s.auth.sessions.Commit(ctx); err != nil {
+		s.auth.log.ErrorContext(ctx, "musixmatch session not saved", "error", err.Error())
+	}
+}
+
+func (s *session) isCookie(line string) bool {
+	return strings.HasPrefix(line, s.auth.sessions.Cookie.Name+"=")
+}
+
+// forbidCaching keeps shared caches away from an answer that may depend on who
+// asks. A handler's own Cache-Control stands where nobody is signed in and no
+// cookie is set, or where it is at least private.
+func (s *session) forbidCaching(h http.Header) {
+	if !slices.ContainsFunc(h["Vary"], func(v string) bool { return strings.EqualFold(v, "Cookie") }) {
+		h.Add("Vary", "Cookie")
+	}
+	own := h["Cache-Control"]
+	if len(own) > 0 && len(h["Set-Cookie"]) == 0 {
+		text := strings.ToLower(strings.Join(own, ","))
+		if s.user == "" || strings.Contains(text, "private") || strings.Contains(text, "no-store") {
+			return
+		}
+	}
+	h["Cache-Control"] = []string{"no-store"}
+}

@@ -1,0 +1,168 @@
+package core
+
+import (
+	"cmp"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"html/template"
+	"net/http"
+)
+
+// retryAfter is what clients are told, in seconds, when something is down.
+const retryAfter = "5"
+
+// refusal makes an outcome into the error to return, and sets the headers that
+// belong to it, so that a framework's own error handler keeps them.
+func (a *Auth) refusal(w http.ResponseWriter, op string, outcome *Error, cause error) error {
+	protect(w)
+	if outcome == ErrUnavailable {
+		w.Header().Set("Retry-After", retryAfter)
+	}
+	e := fail(op, outcome, cause)
+	e.forward = a.browserPath(a.cfg.AfterLogin)
+	switch outcome {
+	case ErrNotSignedIn, ErrState, ErrDenied, ErrUpstream, ErrUnavailable, ErrBadRequest, ErrLoginRefused:
+		if a.cfg.AppUser == nil {
+			e.forward, e.login = a.LoginURL(""), true
+		}
+	}
+	return e
+}
+
+// protect keeps an answer of this package out of caches, frames and Referer
+// headers, and lets it load nothing (RFC 9700 sections 4.2 and 4.12).
+func protect(w http.ResponseWriter) {
+	h := w.Header()
+	h.Set("Cache-Control", "no-store")
+	h.Set("Referrer-Policy", "no-referrer")
+	h.Set("Content-Security-Policy", contentPolicy)
+	h.Set("X-Content-Type-Options", "nosniff")
+}
+
+// seeOther redirects with a GET. It writes Location as it is: http.Redirect
+// would clean the path, and make another origin out of some.
+func seeOther(w http.ResponseWriter, location string) {
+	w.Header().Set("Location", location)
+	w.WriteHeader(http.StatusSeeOther)
+}
+
+// HandleError renders err with Config.ErrorHandler and reports true, or
+// reports false if there is none and the adapter is to render it in its idiom.
+func (a *Auth) HandleError(w http.ResponseWriter, r *http.Request, err error) bool {
+	if a.cfg.ErrorHandler == nil {
+		return false
+	}
+	a.cfg.ErrorHandler(w, r, err)
+	return true
+}
+
+// WriteError writes err as {"error":"code"}, or as a small page with the same
+// code and a way forward if the request accepts text/html. It fits
+// Config.ErrorHandler. An error that is not an [*Error] is "internal",
+// status 500. Nothing that came with the request is echoed.
+func WriteError(w http.ResponseWriter, r *http.Request, err error) {
+	var e *Error
+	if !errors.As(err, &e) {
+		e = errInternal
+	}
+	h := w.Header()
+	h.Del("Content-Length")
+	if h.Get("Cache-Control") == "" {
+		h.Set("Cache-Control", "no-store")
+	}
+	h.Set("X-Content-Type-Options", "nosniff")
+	status := e.Status
+	if status < 400 || status > 599 {
+		status = http.StatusInternalServerError
+	}
+	if acceptsHTML(r) {
+		h.Set("Content-Type", "text/html; charset=utf-8")
+		h.Set("Content-Security-Policy", contentPolicy)
+		w.WriteHeader(status)
+		_ = errorPage.Execute(w, errorView{
+			Title: pageTitle(e.Code), Text: pageText(e), Code: e.Code,
+			Forward: cmp.Or(e.forward, "/"), Login: e.login, Style: template.CSS(errorStyle),
+		})
+		return
+	}
+	h.Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(struct {
+		Error string `json:"error"`
+	}{e.Code})
+}
+
+type errorView struct {
+	Title, Text, Code, Forward string
+	Login                      bool
+	Style                      template.CSS
+}
+
+func pageTitle(code string) string {
+	switch code {
+	case "not_signed_in":
+		return "Please sign in"
+	case "denied":
+		return "Nothing was connected"
+	case "reconnect", "not_connected":
+		return "Please connect to Musixmatch"
+	case "unavailable", "upstream":
+		return "That did not work just now"
+	}
+	return "That did not work"
+}
+
+func pageText(e *Error) string {
+	switch e.Code {
+	case "not_signed_in":
+		return "This page is for people who have signed in."
+	case "bad_state":
+		return "This sign-in was started too long ago or in another browser. Nothing has changed; please start again."
+	case "denied":
+		return "You did not allow access at Musixmatch. You can start again whenever you like."
+	case "upstream":
+		return "Musixmatch gave an answer that we could not use. Nothing has changed; please try again."
+	case "unavailable":
+		return "A service that we need does not answer at the moment. Please try again in a few seconds. If you were signing out, close the browser as well: you may be signed in until the session expires."
+	case "user_changed":
+		return "You changed accounts while connecting to Musixmatch. Nothing was connected; please start again."
+	case "not_connected":
+		return "Your account is not connected to Musixmatch yet."
+	case "reconnect":
+		return "Your connection to Musixmatch has ended. Please connect again."
+	case "login_refused":
+		return "This Musixmatch account cannot be used here."
+	case "cross_origin":
+		return "This request came from another site, so it was not carried out."
+	case "method_not_allowed":
+		return "This address cannot be opened like that."
+	case "bad_request":
+		return "The request was incomplete or out of order. Please start again."
+	}
+	return "Something went wrong on our side."
+}
+
+const errorStyle = `body{font:17px/1.5 system-ui,sans-serif;max-width:32rem;margin:18vh auto 0;padding:0 1.5rem;color:#1c1b22;background:#fff}` +
+	`h1{font-size:1.6rem;line-height:1.2}a{color:#b4232c}code{color:#66646e}` +
+	`@media(prefers-color-scheme:dark){body{color:#eceaf2;background:#17161b}a{color:#ff8a80}code{color:#a5a2b0}}`
+
+// contentPolicy forbids everything but the style of the error page.
+var contentPolicy = func() string {
+	hash := sha256.Sum256([]byte(errorStyle))
+	return "default-src 'none'; style-src 'sha256-" + base64.StdEncoding.EncodeToString(hash[:]) + "'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+}()
+
+var errorPage = template.Must(template.New("error").Parse(`<!DOCTYPE html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{{.Title}}</title>
+<style>{{.Style}}</style>
+<h1>{{.Title}}</h1>
+<p>{{.Text}}</p>
+<p><a href="{{.Forward}}">{{if .Login}}Sign in with Musixmatch{{else}}Go back{{end}}</a></p>
+<p><code>{{.Code}}</code></p>
+</html>
+`))

@@ -1,0 +1,58 @@
+// Package nethttpmw signs users in with Musixmatch in applications on net/http,
+// with http.ServeMux, chi, or any router that takes an http.Handler.
+package nethttpmw
+
+import (
+	"net/http"
+
+	"github.com/mxmconnect/mxmconnect/core"
+)
+
+// Mux is where routes are mounted: *http.ServeMux, chi.Router and others.
+type Mux interface {
+	Handle(pattern string, handler http.Handler)
+}
+
+// Mount adds the routes of the mode: login, callback, logout and disconnect,
+// or, in connect mode, connect, callback and disconnect. Paths are those of
+// core.Config, so mux is one that sees whole paths.
+func Mount(mux Mux, auth *core.Auth) {
+	for _, route := range auth.Routes() {
+		mux.Handle(route.Path, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if err := route.Serve(w, r); err != nil {
+				render(auth, w, r, err)
+			}
+		}))
+	}
+}
+
+// Middleware puts the session and the user ID into the request's context, and
+// saves the session before the first byte of the answer.
+func Middleware(auth *core.Auth) func(http.Handler) http.Handler {
+	return auth.Wrap
+}
+
+// RequireUser lets only signed-in users through. Others are sent to the login
+// if they navigate, and get an error otherwise. It works without Middleware.
+func RequireUser(auth *core.Auth) func(http.Handler) http.Handler {
+	return func(next http.Handler) http.Handler {
+		return auth.Wrap(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if core.UserID(r.Context()) != "" {
+				next.ServeHTTP(w, r)
+			} else if err := auth.Challenge(w, r); err != nil {
+				render(auth, w, r, err)
+			}
+		}))
+	}
+}
+
+// UserID returns the Musixmatch user ID of the signed-in user, or "".
+func UserID(r *http.Request) string {
+	return core.UserID(r.Context())
+}
+
+func render(auth *core.Auth, w http.ResponseWriter, r *http.Request, err error) {
+	if !auth.HandleError(w, r, err) {
+		core.WriteError(w, r, err)
+	}
+}
