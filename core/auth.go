@@ -29,6 +29,8 @@ type Auth struct {
 	routes       []Route
 	origin       *http.CrossOriginProtection
 	work         work
+	refresher    *refresher
+	apps         appTokens
 }
 
 // work counts the refreshes and callbacks that must not be cut off.
@@ -79,6 +81,7 @@ func New(cfg Config) (*Auth, error) {
 			return nil, fmt.Errorf("musixmatch: TrustedOrigins: %w", err)
 		}
 	}
+	a.refresher = newRefresher(a)
 	a.secure = redirect.Scheme == "https"
 	a.useSessions()
 	a.routes = a.makeRoutes()
@@ -125,6 +128,7 @@ func (a *Auth) Close(ctx context.Context) error {
 	a.work.mu.Lock()
 	a.work.closed = true
 	a.work.mu.Unlock()
+	a.refresher.close()
 	done := make(chan struct{})
 	go func() {
 		a.work.Wait()

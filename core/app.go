@@ -1,0 +1,182 @@
+package core
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/oauth2"
+	"golang.org/x/sync/singleflight"
+)
+
+// AppTokenSource returns a source of tokens of the application itself (RFC 6749
+// section 4.4), for calls that are about no single user. Scopes may be none;
+// they come from the application, never from a user.
+//
+// A token is shared by all sources of the same scopes, must not be modified,
+// and is renewed ahead of its expiry while the old one serves. Token waits as
+// long as ctx, or 10 seconds if ctx has no deadline. Its errors are
+// [ErrUnavailable], and [ErrUpstream] when Musixmatch refuses. Safe for
+// concurrent use.
+func (a *Auth) AppTokenSource(ctx context.Context, scopes ...string) oauth2.TokenSource {
+	return appSource{a, ctx, a.apps.of(scopes)}
+}
+
+// AppClient returns an HTTP client that calls Musixmatch's API as the
+// application. It is [Auth.Client] with the token of [Auth.AppTokenSource]; of
+// a token that the API rejects a new one is asked for, at most every 10 seconds.
+func (a *Auth) AppClient(ctx context.Context, scopes ...string) *http.Client {
+	return a.apiClient(ctx, appSource{a, ctx, a.apps.of(scopes)})
+}
+
+// appTokens holds one token per scope set: never a user's.
+type appTokens struct {
+	sets    sync.Map // scopes → *appToken
+	flights singleflight.Group
+}
+
+type appToken struct {
+	scopes []string
+	key    string
+	cached atomic.Pointer[appServed]
+
+	mu       sync.Mutex
+	failures int
+	retryAt  time.Time
+}
+
+type appServed struct {
+	token *oauth2.Token
+	since time.Time
+	due   time.Duration // after since it is renewed
+	life  time.Duration
+}
+
+func (p *appTokens) of(scopes []string) *appToken {
+	scopes = slices.Compact(slices.Sorted(slices.Values(scopes)))
+	key := strings.Join(scopes, " ")
+	if t, ok := p.sets.Load(key); ok {
+		return t.(*appToken)
+	}
+	t, _ := p.sets.LoadOrStore(key, &appToken{scopes: scopes, key: key})
+	return t.(*appToken)
+}
+
+type appSource struct {
+	a   *Auth
+	ctx context.Context
+	set *appToken
+}
+
+func (s appSource) Token() (*oauth2.Token, error) { return s.get(s.ctx) }
+
+func (s appSource) get(ctx context.Context) (*oauth2.Token, error) {
+	now := s.set.cached.Load()
+	if now == nil {
+		return s.wait(ctx)
+	}
+	switch age := time.Since(now.since); {
+	case age < now.due:
+		return now.token, nil
+	case age < now.life:
+		s.fetch() // whoever finds it due renews it; nobody waits
+		return now.token, nil
+	}
+	return s.wait(ctx)
+}
+
+// rejectedTooSoon is how old a token must be for another to be worth asking for.
+const rejectedTooSoon = 10 * time.Second
+
+func (s appSource) replace(ctx context.Context, rejected string) (*oauth2.Token, error) {
+	now := s.set.cached.Load()
+	switch {
+	case now == nil:
+	case now.token.AccessToken != rejected:
+		return now.token, nil
+	case time.Since(now.since) < rejectedTooSoon:
+		return nil, nil
+	default:
+		s.set.cached.CompareAndSwap(now, nil)
+	}
+	return s.wait(ctx)
+}
+
+func (s appSource) wait(ctx context.Context) (*oauth2.Token, error) {
+	if _, ok := ctx.Deadline(); !ok {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, patience)
+		defer cancel()
+	}
+	select {
+	case res := <-s.fetch():
+		if res.Err != nil {
+			return nil, res.Err
+		}
+		return res.Val.(*oauth2.Token), nil
+	case <-ctx.Done():
+		return nil, fail("app token", ErrUnavailable, ctx.Err())
+	}
+}
+
+// fetch asks for a token, once for all who want it, on a context of its own.
+func (s appSource) fetch() <-chan singleflight.Result {
+	return s.a.apps.flights.DoChan(s.set.key, func() (any, error) {
+		if !s.a.begin() {
+			return nil, fail("app token", ErrUnavailable, errClosed)
+		}
+		defer s.a.work.Done()
+		t, err := s.set.renew(context.Background(), s.a)
+		if err != nil {
+			return nil, err
+		}
+		return t, nil
+	})
+}
+
+func (t *appToken) renew(ctx context.Context, a *Auth) (*oauth2.Token, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if time.Now().Before(t.retryAt) {
+		return nil, fail("app token", ErrUnavailable, errBackedOff)
+	}
+	began := time.Now()
+	got, err := a.musixmatch.clientCredentials(ctx, t.scopes)
+	if err == nil && got.Scope != "" && !covers(got.Scope, t.key) {
+		err = errors.New("fewer scopes were granted than asked for") // never assumed: RFC 6749 section 3.3
+	}
+	if err != nil {
+		t.failures++
+		var call *callError
+		errors.As(err, &call)
+		t.retryAt = time.Now().Add(a.refresher.backoff(t.failures))
+		if call != nil && call.RetryAfter > 0 {
+			t.retryAt = time.Now().Add(call.RetryAfter)
+		}
+		outcome, reason := ErrUpstream, reasonUpstream
+		switch {
+		case call != nil && (call.Status == 0 || call.Status == 429 || call.Status >= 500):
+			outcome, reason = ErrUnavailable, reasonUnavailable
+		case call != nil && (call.Code == "invalid_client" || call.Code == "unauthorized_client"):
+			reason = reasonInvalidClient
+		}
+		a.emit(ctx, Event{Kind: EventAppToken, Reason: reason, Err: err, Took: time.Since(began)})
+		return nil, fail("app token", outcome, err)
+	}
+	t.failures, t.retryAt = 0, time.Time{}
+	life := max(got.ExpiresIn, shortestLife)
+	s := &appServed{
+		token: &oauth2.Token{AccessToken: got.Access, TokenType: "Bearer", Expiry: began.Add(life)},
+		since: began,
+		due:   life - a.refresher.window(life, jitter()),
+		life:  life,
+	}
+	t.cached.Store(s)
+	a.emit(ctx, Event{Kind: EventAppToken, Took: time.Since(began)})
+	return s.token, nil
+}

@@ -1,0 +1,176 @@
+package core
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+
+	"golang.org/x/oauth2"
+)
+
+// TokenSource returns a source of the user's access token, for use with any
+// client that takes an [oauth2.TokenSource]. It need not be kept: making one is
+// free, and all share what this Auth knows about the user.
+//
+// Token returns a shared token, which must not be modified and never holds a
+// refresh token. It refreshes when due, and waits for that as long as ctx, or
+// 10 seconds if ctx has no deadline. Its errors are [ErrNotSignedIn] if userID
+// is empty, [ErrReconnect] when the user has no grant or has lost it, and
+// [ErrUnavailable] when there is no token for the moment. Safe for concurrent
+// use. A token handed out can be killed by a refresh at any time; [Auth.Client]
+// takes care of that, and an oauth2.ReuseTokenSource around it would not.
+func (a *Auth) TokenSource(ctx context.Context, userID string) oauth2.TokenSource {
+	return &userSource{a.refresher, ctx, userID}
+}
+
+type userSource struct {
+	r      *refresher
+	ctx    context.Context
+	userID string
+}
+
+func (s *userSource) Token() (*oauth2.Token, error) {
+	if t := s.r.cached(s.userID); t != nil {
+		return t, nil
+	}
+	return s.get(s.ctx)
+}
+
+func (s *userSource) get(ctx context.Context) (*oauth2.Token, error) {
+	if s.userID == "" {
+		return nil, fail("token", ErrNotSignedIn, nil)
+	}
+	return s.r.token(ctx, s.userID, "").token()
+}
+
+func (s *userSource) replace(ctx context.Context, rejected string) (*oauth2.Token, error) {
+	res := s.r.token(ctx, s.userID, rejected)
+	if res.verdict != noVerdict {
+		return nil, nil
+	}
+	return res.token()
+}
+
+// Client returns an HTTP client that calls Musixmatch's API as the user. It
+// adds the access token to every request, and repeats a request once when the
+// API answers 401 because a refresh has killed the token meanwhile.
+//
+// Tokens go to Config.APIOrigins and to https hosts under musixmatch.com only.
+// A request to anywhere else is refused before it is sent, also when a redirect
+// leads there: neither the token nor the body leaves. A 401 that is about
+// something else than the token is returned as it is.
+//
+// Besides those of the transport its errors are those of [Auth.TokenSource],
+// wrapped in [url.Error]. A request whose body cannot be sent again (no
+// GetBody) fails with [ErrUnavailable] where it would have been repeated: the
+// API did not accept it, and the next one will carry the new token. Waiting
+// for a token ends with the request's context or with ctx. Safe for concurrent use.
+func (a *Auth) Client(ctx context.Context, userID string) *http.Client {
+	return a.apiClient(ctx, &userSource{a.refresher, ctx, userID})
+}
+
+// bearer provides the token of API calls.
+type bearer interface {
+	get(context.Context) (*oauth2.Token, error)
+	// replace returns the token to use in place of one that the API has
+	// rejected; nil if the 401 was about something else, or nobody can say.
+	replace(ctx context.Context, rejected string) (*oauth2.Token, error)
+}
+
+func (a *Auth) apiClient(ctx context.Context, b bearer) *http.Client {
+	base := http.DefaultTransport
+	if a.cfg.HTTPClient != nil && a.cfg.HTTPClient.Transport != nil {
+		base = a.cfg.HTTPClient.Transport
+	}
+	return &http.Client{Transport: &apiTransport{base: base, ctx: ctx, bearer: b, origins: a.cfg.APIOrigins}}
+}
+
+type apiTransport struct {
+	base    http.RoundTripper
+	ctx     context.Context
+	bearer  bearer
+	origins []string
+}
+
+var errNoReplay = errors.New("the token was replaced, but the request body cannot be sent again (no GetBody)")
+
+// RoundTrip implements [http.RoundTripper].
+func (t *apiTransport) RoundTrip(req *http.Request) (*http.Response, error) {
+	if !t.allowed(req.URL) {
+		closeBody(req)
+		return nil, fail("api call", errInternal, fmt.Errorf("tokens are not sent to %s: it is not in APIOrigins", originOf(req.URL)))
+	}
+	ctx, cancel := joined(req.Context(), t.ctx)
+	defer cancel()
+	token, err := t.bearer.get(ctx)
+	if err != nil {
+		closeBody(req)
+		return nil, err
+	}
+	resp, err := t.base.RoundTrip(withToken(req, token))
+	if err != nil || resp.StatusCode != http.StatusUnauthorized {
+		return resp, err
+	}
+	next, err := t.bearer.replace(ctx, token.AccessToken)
+	if next == nil && err == nil {
+		return resp, nil
+	}
+	discard(resp.Body)
+	if err != nil {
+		return nil, err
+	}
+	again := withToken(req, next)
+	if req.Body != nil && req.Body != http.NoBody {
+		if req.GetBody == nil {
+			return nil, fail("api call", ErrUnavailable, errNoReplay)
+		}
+		if again.Body, err = req.GetBody(); err != nil {
+			return nil, fail("api call", ErrUnavailable, err)
+		}
+	}
+	return t.base.RoundTrip(again)
+}
+
+// joined is ctx, ended by other too.
+func joined(ctx, other context.Context) (context.Context, context.CancelFunc) {
+	var cancel context.CancelFunc
+	if deadline, ok := other.Deadline(); ok {
+		ctx, cancel = context.WithDeadline(ctx, deadline)
+	} else {
+		ctx, cancel = context.WithCancel(ctx)
+	}
+	stop := context.AfterFunc(other, cancel)
+	return ctx, func() { stop(); cancel() }
+}
+
+// allowed reports whether a token may be sent to u.
+func (t *apiTransport) allowed(u *url.URL) bool {
+	if slices.Contains(t.origins, originOf(u)) {
+		return true
+	}
+	host := strings.ToLower(u.Hostname())
+	return u.Scheme == "https" && (host == "musixmatch.com" || strings.HasSuffix(host, ".musixmatch.com"))
+}
+
+func withToken(req *http.Request, token *oauth2.Token) *http.Request {
+	out := req.Clone(req.Context())
+	out.Header.Set("Authorization", "Bearer "+token.AccessToken)
+	return out
+}
+
+func closeBody(req *http.Request) {
+	if req.Body != nil {
+		req.Body.Close()
+	}
+}
+
+// discard gives the connection back to the transport.
+func discard(body io.ReadCloser) {
+	_, _ = io.CopyN(io.Discard, body, maxAnswer)
+	body.Close()
+}

@@ -1,0 +1,150 @@
+package core
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"errors"
+	"strings"
+	"time"
+)
+
+// importedLife is how long a refresh token is known as imported: nobody may
+// present it again.
+const importedLife = 30 * 24 * time.Hour
+
+const (
+	grantMoving   grantStatus = "moving"   // an import whose user is known; its tokens go to that user's key
+	grantImported grantStatus = "imported" // they are there
+)
+
+var (
+	errBadToken  = errors.New("this is not a refresh token")
+	errMovedAway = errors.New("the token was imported before, and the user's grant has ended since")
+)
+
+const importPrefix = "import " // no user ID holds a space
+
+func isImport(sub string) bool { return strings.HasPrefix(sub, importPrefix) }
+
+// Import takes over a user whose refresh token was kept by other code, which
+// must not use it any more. It refreshes first, which proves that the token was
+// issued to this client, asks whose the new tokens are, and stores them as a
+// login of that user would be.
+//
+// Until the user is known the token is kept as a grant of its own, so nothing
+// is lost on the way: after an error or a crash call Import again with the same
+// token, on any instance, and it goes on where it was. A second import of the
+// same token within 30 days returns the same user ID and changes nothing.
+//
+// [ErrReconnect] means that the token is not, or not any more, good for a
+// refresh; [ErrUnavailable] to try again later. It waits as long as ctx, or 10
+// seconds if ctx has no deadline; a lost answer takes minutes to resolve.
+// Safe for concurrent use.
+func (a *Auth) Import(ctx context.Context, refreshToken string) (userID string, err error) {
+	if !validToken(refreshToken) {
+		return "", fail("import", ErrBadRequest, errBadToken)
+	}
+	if _, ok := ctx.Deadline(); !ok {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, patience)
+		defer cancel()
+	}
+	hash := sha256.Sum256([]byte("mxmconnect import\x00" + refreshToken))
+	place := importPrefix + base64.RawURLEncoding.EncodeToString(hash[:])
+	for ctx.Err() == nil {
+		gr, version, found, err := a.grants.find(ctx, place)
+		switch {
+		case err != nil:
+			return "", fail("import", ErrUnavailable, err)
+		case !found:
+			gr = grant{
+				Sub: place, GrantID: randomString(), Gen: 1, Status: grantLive,
+				Refresh: refreshToken, Issued: a.musixmatch.clock.now(),
+			}
+			if err := a.commitSurely(ctx, "", gr); err != nil && !errors.Is(err, ErrConflict) {
+				return "", fail("import", ErrUnavailable, err)
+			}
+		case gr.Status == grantImported:
+			return a.imported(ctx, gr)
+		case gr.Status == grantMoving:
+			if err := a.move(ctx, gr, version); err != nil {
+				return "", err
+			}
+		case gr.Status != grantLive:
+			return "", fail("import", ErrReconnect, errLost)
+		default:
+			if err := a.advance(ctx, gr, version); err != nil {
+				return "", err
+			}
+		}
+	}
+	return "", fail("import", ErrUnavailable, ctx.Err())
+}
+
+// advance brings an import to where its user is known. The record then says
+// so, and from that moment its tokens are refreshed at the user's key only.
+func (a *Auth) advance(ctx context.Context, gr grant, version string) error {
+	if gr.Intent != nil && gr.Access != "" { // another instance is at it
+		select {
+		case <-ctx.Done():
+		case <-time.After(a.refresher.backoff(1)):
+		}
+	}
+	if gr.Intent != nil || gr.Access == "" {
+		return a.refresher.token(ctx, gr.Sub, "").err
+	}
+	in, err := a.refresher.introspect(ctx, gr.Access)
+	switch {
+	case err != nil:
+		return fail("import", ErrUnavailable, err)
+	case !in.Active:
+		return a.refresher.token(ctx, gr.Sub, gr.Access).err
+	}
+	gr.Status, gr.MovedTo = grantMoving, in.Sub
+	if err := a.commitSurely(ctx, version, gr); err != nil && !errors.Is(err, ErrConflict) {
+		return fail("import", ErrUnavailable, err)
+	}
+	return nil
+}
+
+// move stores the tokens at the user's key. After a crash it may have been done
+// already, and the user may have signed in or disconnected since: the tokens
+// are stored only if they have not been and are alive.
+func (a *Auth) move(ctx context.Context, gr grant, version string) error {
+	stored, _, found, err := a.grants.find(ctx, gr.MovedTo)
+	if err != nil && !errors.Is(err, errUnsealable) {
+		return fail("import", ErrUnavailable, err)
+	}
+	if !found || stored.GrantID != gr.GrantID {
+		in, err := a.refresher.introspect(ctx, gr.Access)
+		if err != nil {
+			return fail("import", ErrUnavailable, err)
+		}
+		if in.Active && in.Sub == gr.MovedTo {
+			moved := gr
+			moved.Sub, moved.MovedTo, moved.Status = gr.MovedTo, "", grantLive
+			if err := a.storeGrant(ctx, moved); err != nil {
+				return fail("import", ErrUnavailable, err)
+			}
+		}
+	}
+	done := grant{Sub: gr.Sub, GrantID: gr.GrantID, Gen: gr.Gen + 1, Status: grantImported, MovedTo: gr.MovedTo, Issued: gr.Issued}
+	if err := a.commitSurely(ctx, version, done); err != nil && !errors.Is(err, ErrConflict) {
+		return fail("import", ErrUnavailable, err)
+	}
+	a.refresher.learn(done)
+	return nil
+}
+
+// imported answers for a token that was imported before.
+func (a *Auth) imported(ctx context.Context, gr grant) (userID string, err error) {
+	stored, _, found, err := a.grants.find(ctx, gr.MovedTo)
+	switch {
+	case err != nil:
+		return "", fail("import", ErrUnavailable, err)
+	case !found || stored.Status != grantLive:
+		return "", fail("import", ErrReconnect, errMovedAway)
+	}
+	return gr.MovedTo, nil
+}

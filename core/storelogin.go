@@ -1,0 +1,108 @@
+package core
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+// storeLogin keeps the tokens of a new login as the user's grant, over
+// whatever is there. A store that failed may have stored them all the same;
+// that is found out by the version, so an error means that it did not.
+func (a *Auth) storeLogin(ctx context.Context, sub string, t *tokens) error {
+	return a.storeGrant(ctx, grant{
+		Sub: sub, GrantID: randomString(), Status: grantLive,
+		Access: t.Access, Refresh: t.Refresh, Scope: t.Scope,
+		Issued: t.Issued, Dated: t.Dated, ExpiresIn: t.ExpiresIn,
+	})
+}
+
+func (a *Auth) storeGrant(ctx context.Context, gr grant) error {
+	for {
+		remembered := a.refresher.remembered(gr.Sub)
+		old, version, _, err := a.grants.find(ctx, gr.Sub)
+		if err != nil && version == "" {
+			return err // the store failed; a record that does not open has a version, and is replaced
+		}
+		// The server's clock lifts the count above all that a lost record of
+		// this key can have reached.
+		gr.Gen = max(old.Gen+1, remembered.Gen+1, gr.Issued.UnixMilli())
+		err = a.commitSurely(ctx, version, gr)
+		if err == nil {
+			a.refresher.learn(gr)
+		}
+		if !errors.Is(err, ErrConflict) {
+			return err
+		}
+	}
+}
+
+// commitSurely commits gr over the version old and, where the store's answer
+// was lost, reads back whether the write took place.
+func (a *Auth) commitSurely(ctx context.Context, old string, gr grant) error {
+	version, err := a.grants.commit(ctx, old, gr)
+	if err == nil {
+		return nil
+	}
+	if _, stored, found, findErr := a.grants.find(ctx, gr.Sub); findErr == nil && found && stored == version {
+		return nil
+	}
+	return err
+}
+
+// endGrant replaces the grant with a tombstone, whatever rotation is under
+// way, and returns the tokens that it held. A login made meanwhile is another
+// grant, and stays.
+func (a *Auth) endGrant(ctx context.Context, sub string) (last grant, err error) {
+	named := ""
+	for {
+		remembered := a.refresher.remembered(sub)
+		gr, version, found, err := a.grants.find(ctx, sub)
+		if err != nil {
+			return grant{}, err
+		}
+		if !found {
+			gr = remembered // the store may have lost the record, and find it again
+		}
+		if gr.Gen == 0 || gr.Status == grantDisconnected || (named != "" && gr.GrantID != named) {
+			return last, nil
+		}
+		named, last = gr.GrantID, gr
+		tombstone := grant{
+			Sub: sub, GrantID: gr.GrantID, Status: grantDisconnected,
+			Gen: max(gr.Gen, remembered.Gen) + 1, Issued: time.Now(),
+		}
+		err = a.commitSurely(ctx, version, tombstone)
+		if err == nil {
+			a.refresher.learn(tombstone)
+		}
+		if !errors.Is(err, ErrConflict) {
+			return last, err
+		}
+	}
+}
+
+// remembered returns the record of the highest gen that this process has seen,
+// or a zero grant.
+func (r *refresher) remembered(sub string) grant {
+	if k := r.keepers.find(sub); k != nil {
+		if memory, _ := k.recall(); memory != nil {
+			return *memory
+		}
+	}
+	return grant{}
+}
+
+// learn takes note of a login or a disconnect that was written here, so that
+// this process serves no older token from then on, and repairs a store that
+// loses it.
+func (r *refresher) learn(gr grant) {
+	k := r.keepers.locked(gr.Sub)
+	k.mu.Unlock()
+	k.remember(gr)
+	if gr.Status == grantLive {
+		k.show(r.serve(k, gr), gr.Gen)
+	} else {
+		k.cached.Store(nil)
+	}
+}
