@@ -29,9 +29,6 @@ const (
 // a session at most once per tenth of it, or minute, not on each request.
 func NewSessions(store scs.CtxStore) *scs.SessionManager {
 	s := scs.New()
-	if spare, ok := s.Store.(interface{ StopCleanup() }); ok {
-		spare.StopCleanup() // scs starts a goroutine for the store that is replaced here
-	}
 	s.Store = store
 	s.Codec = sessionCodec{}
 	s.HashTokenInStore = true
