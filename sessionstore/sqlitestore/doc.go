@@ -1,0 +1,43 @@
+// Package sqlitestore keeps sessions and grants in a SQLite database, for an
+// application that runs on one machine, in one process or several.
+//
+//	store, err := sqlitestore.Open("/var/lib/app/musixmatch.db")
+//	auth, err := core.New(core.Config{…, Sessions: core.NewSessions(store), Grants: store, Keys: keys})
+//
+// # What the database must be set to
+//
+// [Open] uses the driver modernc.org/sqlite, which needs no C compiler, and sets
+// all this itself on every connection. [New] takes a database of any SQLite
+// driver, checks one connection, and refuses it when one of these is missing:
+//
+//   - journal_mode WAL: reads go on while something is written;
+//   - busy_timeout, such as 5000 ms: another process's write is waited for;
+//   - synchronous FULL (or EXTRA): in WAL mode, NORMAL loses the last commits
+//     when the machine loses power, and with them a refresh token that can be
+//     had only once.
+//
+// For modernc.org/sqlite and mattn/go-sqlite3 the data source names are
+//
+//	file:app.db?_pragma=journal_mode(WAL)&_pragma=busy_timeout(5000)&_pragma=synchronous(FULL)
+//	file:app.db?_journal_mode=WAL&_busy_timeout=5000&_synchronous=FULL
+//
+// The file belongs on a local disk: WAL does not work across a network. It holds
+// sealed grants and session data: Open gives it, and the files that SQLite
+// puts beside it, the mode 0600, which New leaves to you.
+//
+// # What can be lost
+//
+// Nothing that was acknowledged, unless the disk lies about flushing. A database
+// that is restored from a backup holds refresh tokens that are spent, and their
+// users have to connect again.
+//
+// # Sessions
+//
+// A deleted session leaves a row without data behind, for the rest of its life
+// and an hour, and commits to it do nothing. One that has merely expired is not
+// found, and a commit starts it afresh. Expiry is judged by the clock of the
+// machine. Writes delete what has expired, a thousand rows at most once a minute
+// or, while there are more, at every write.
+//
+// The tables are mxm_sessions, mxm_grants and mxm_schema.
+package sqlitestore

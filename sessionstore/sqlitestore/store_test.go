@@ -1,0 +1,34 @@
+package sqlitestore_test
+
+import (
+	"path/filepath"
+	"testing"
+
+	"github.com/alexedwards/scs/v2"
+	"github.com/mxmconnect/mxmconnect/core"
+	"github.com/mxmconnect/mxmconnect/sessionstore/sqlitestore"
+	"github.com/mxmconnect/mxmconnect/sessionstore/storetest"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func open(t testing.TB, path string) *sqlitestore.Store {
+	t.Helper()
+	s, err := sqlitestore.Open(path)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, s.Close()) })
+	return s
+}
+
+func TestStore(t *testing.T) {
+	s := open(t, filepath.Join(t.TempDir(), "a?b#c%20 d.db"))
+	storetest.RunSessions(t, func(t *testing.T) scs.CtxStore { return s })
+	storetest.RunGrants(t, func(t *testing.T) core.GrantStore { return s })
+}
+
+func BenchmarkStore(b *testing.B) {
+	s := open(b, filepath.Join(b.TempDir(), "bench.db"))
+	storetest.Benchmark(b, func(b *testing.B) storetest.Store { return s })
+}
