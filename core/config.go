@@ -204,6 +204,9 @@ func (c *Config) validate() error {
 	}
 	c.Scopes = scopes
 
+	if _, err := newKeyring(c.Keys); err != nil {
+		errs = append(errs, err)
+	}
 	c.checkPaths(&errs)
 	c.checkSessions(&errs)
 

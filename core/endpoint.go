@@ -63,41 +63,6 @@ func newEndpointClient(c *Config) *endpointClient {
 	}
 }
 
-// singleUse returns base restricted to one request per connection: on a
-// connection that was idle, EOF cannot tell "never arrived" from "answer lost".
-func singleUse(base http.RoundTripper) http.RoundTripper {
-	t, ok := base.(*http.Transport)
-	if base == nil {
-		t = &http.Transport{
-			Proxy:               http.ProxyFromEnvironment,
-			DialContext:         (&net.Dialer{Timeout: 5 * time.Second}).DialContext,
-			TLSHandshakeTimeout: 5 * time.Second,
-		}
-	} else if !ok {
-		return base
-	} else {
-		t = t.Clone()
-	}
-	if t.TLSClientConfig == nil {
-		t.TLSClientConfig = &tls.Config{}
-	}
-	t.TLSClientConfig.MinVersion = max(t.TLSClientConfig.MinVersion, tls.VersionTLS12)
-	t.TLSClientConfig.NextProtos = nil
-	t.DisableKeepAlives = true
-	t.MaxResponseHeaderBytes = maxResponseHeader
-	// HTTP/2 repeats requests on its own authority; HTTP/1 without GetBody does not.
-	t.ForceAttemptHTTP2 = false
-	t.TLSNextProto = map[string]func(string, *tls.Conn) http.RoundTripper{}
-	t.Protocols = new(http.Protocols)
-	t.Protocols.SetHTTP1(true)
-	return t
-}
-
-func sendsOnce(rt http.RoundTripper) bool {
-	s, ok := rt.(interface{ SendsOnce() bool })
-	return ok && s.SendsOnce()
-}
-
 // tokens is what a successful answer of the token endpoint holds.
 type tokens struct {
 	Access, Refresh, Scope string
@@ -298,20 +263,25 @@ func (a *answer) refusal(what string) error {
 }
 
 func (c *endpointClient) post(ctx context.Context, what, to string, form url.Values, maySend func() bool) (*answer, error) {
-	body := &watchedBody{Reader: strings.NewReader(form.Encode()), maySend: maySend}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, to, body)
+	g := &gate{may: maySend}
+	if _, gated := c.http.Transport.(*http.Transport); !gated {
+		// A transport that is not ours is asked once, before it dials.
+		if err := g.pass(); err != nil {
+			return nil, &callError{What: what, Cause: err}
+		}
+	}
+	// The form is a reader that net/http knows to be in memory, so headers and
+	// body leave in one write; without GetBody they cannot leave twice.
+	req, err := http.NewRequestWithContext(g.on(ctx), http.MethodPost, to, strings.NewReader(form.Encode()))
 	if err != nil {
 		return nil, &callError{What: what, Cause: errors.New("its URL is not valid")}
 	}
-	// The length is known, so headers and body leave in one write; without
-	// GetBody the transport cannot repeat the request.
-	req.ContentLength = int64(body.Reader.Len())
+	req.GetBody = nil
 	req.Header.Set("Content-Type", formContentType)
 	req.Header.Set("Accept", "application/json")
 	resp, err := c.http.Do(req)
 	if err != nil {
-		unsent := body.state.CompareAndSwap(bodyUnread, bodyWithdrawn)
-		return nil, &callError{What: what, Sent: !unsent, Cause: safeCause(err)}
+		return nil, &callError{What: what, Sent: g.withdraw(), Cause: safeCause(err)}
 	}
 	defer resp.Body.Close()
 	a := &answer{status: resp.StatusCode, retryAfter: parseRetryAfter(resp.Header.Get("Retry-After"))}
@@ -327,43 +297,6 @@ func (c *endpointClient) post(ctx context.Context, what, to string, form url.Val
 	}
 	return a, nil
 }
-
-// watchedBody is the form on its way out. The transport reads it when the
-// connection stands, after TLS, and with the headers still in its buffer: the
-// last moment at which not sending is possible.
-type watchedBody struct {
-	*strings.Reader
-	maySend func() bool
-	state   atomic.Int32
-}
-
-const (
-	bodyUnread = iota
-	bodyStarted
-	bodyWithdrawn // the call has returned: what was not sent never will be
-)
-
-var errTooLate = errors.New("too late to send")
-
-func (b *watchedBody) Read(p []byte) (int, error) {
-	if b.state.Load() == bodyUnread {
-		if b.maySend != nil && !b.maySend() {
-			return 0, errTooLate
-		}
-		b.state.CompareAndSwap(bodyUnread, bodyStarted)
-	}
-	if b.state.Load() == bodyWithdrawn {
-		return 0, errTooLate
-	}
-	return b.Reader.Read(p)
-}
-
-// WriteTo keeps io.Copy from going around Read.
-func (b *watchedBody) WriteTo(w io.Writer) (int64, error) {
-	return io.Copy(w, struct{ io.Reader }{b})
-}
-
-func (b *watchedBody) Close() error { return nil }
 
 // safeCause keeps of a transport's error what cannot hold bytes of the answer.
 func safeCause(err error) error {

@@ -28,7 +28,7 @@ const (
 // is http. IdleTimeout may be set: it is enforced by [Auth.Wrap], which writes
 // a session at most once per tenth of it, or minute, not on each request.
 func NewSessions(store scs.CtxStore) *scs.SessionManager {
-	s := scs.New()
+	s := newManager()
 	s.Store = store
 	s.Codec = sessionCodec{}
 	s.HashTokenInStore = true

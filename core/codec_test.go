@@ -1,0 +1,79 @@
+package core
+
+import (
+	"encoding/gob"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+type applicationType struct{ Cart []string }
+
+func TestSessionCodecKeepsEveryType(t *testing.T) {
+	gob.Register(applicationType{})
+	deadline := time.Date(2026, 11, 23, 10, 0, 0, 123, time.UTC)
+	plain := map[string]any{
+		"string": "ü", "empty": "", "bytes": []byte{0, 1}, "int": -5, "int64": int64(1) << 60,
+		"float": 1.5, "true": true, "false": false, "time": deadline.Add(time.Hour),
+	}
+	for name, values := range map[string]map[string]any{
+		"nothing":             {},
+		"basic types":         plain,
+		"an application type": {"user": "u", "cart": applicationType{[]string{"a"}}},
+		"another basic type":  {"int32": int32(7)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b, err := sessionCodec{}.Encode(deadline, values)
+			require.NoError(t, err)
+			gotDeadline, got, err := sessionCodec{}.Decode(b)
+			require.NoError(t, err)
+			require.True(t, deadline.Equal(gotDeadline))
+			require.Equal(t, values, got)
+		})
+	}
+}
+
+func TestSessionCodecRefusesWhatItDoesNotKnow_R_SE_7(t *testing.T) {
+	b, err := sessionCodec{}.Encode(time.Now(), map[string]any{"user": "somebody"})
+	require.NoError(t, err)
+	for n := range b {
+		if n == 0 || (b[0] == sessionPlain && n <= 10) {
+			continue // a deadline and no values is a whole session
+		}
+		_, _, err := sessionCodec{}.Decode(b[:n])
+		require.Error(t, err, "cut at %d", n)
+	}
+	for _, b := range [][]byte{nil, {0}, {3, 1, 2}, {sessionGob}, {sessionGob, 1, 2, 3}, {sessionPlain}} {
+		_, _, err := sessionCodec{}.Decode(b)
+		require.Error(t, err, "%v", b)
+	}
+}
+
+// What decodes, encodes to something that decodes to the same.
+func FuzzSessionCodec(f *testing.F) {
+	for _, values := range []map[string]any{{}, {"a": "b"}, {"n": 1, "t": time.Unix(1, 2).UTC(), "f": 2.5, "b": []byte("x"), "ok": true}} {
+		b, err := sessionCodec{}.Encode(time.Unix(1e9, 0), values)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(b)
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if len(b) > 0 && b[0] == sessionGob {
+			return // gob's own matter
+		}
+		deadline, values, err := sessionCodec{}.Decode(b)
+		if err != nil {
+			return
+		}
+		again, err := sessionCodec{}.Encode(deadline, values)
+		if err != nil {
+			return // a time with an odd zone does not marshal
+		}
+		deadline2, values2, err := sessionCodec{}.Decode(again)
+		require.NoError(t, err)
+		require.True(t, deadline.Equal(deadline2))
+		require.Len(t, values2, len(values))
+	})
+}

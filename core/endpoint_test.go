@@ -1,0 +1,275 @@
+package core
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+func TestParseExpiresIn_R_TE_8(t *testing.T) {
+	for raw, want := range map[string]time.Duration{
+		`3600`: time.Hour, `3600.0`: time.Hour, `3.6e3`: time.Hour, `"3600"`: time.Hour, `" 3600 "`: time.Hour,
+		``: 300 * time.Second, `null`: 300 * time.Second, `true`: 300 * time.Second, `"soon"`: 300 * time.Second, `"NaN"`: 300 * time.Second,
+		`0`: 0, `-1`: 0, `1`: time.Second, `1e400`: longestExpiresIn, `99999999999`: longestExpiresIn, `"Inf"`: longestExpiresIn,
+	} {
+		require.Equal(t, want, parseExpiresIn(json.RawMessage(raw)), "%q", raw)
+	}
+}
+
+func TestSalvage_R_TE_7(t *testing.T) {
+	for name, tc := range map[string]struct {
+		body            string
+		access, refresh string
+		whole, sound    bool
+	}{
+		"as documented":          {`{"access_token":"a","token_type":"Bearer","expires_in":3600,"refresh_token":"r","scope":"s"}`, "a", "r", true, true},
+		"token_type in capitals": {`{"access_token":"a","token_type":"BEARER","refresh_token":"r"}`, "a", "r", true, true},
+		"odd expires_in":         {`{"access_token":"a","token_type":"Bearer","expires_in":true,"refresh_token":"r"}`, "a", "r", true, true},
+		"no refresh token":       {`{"access_token":"a","token_type":"Bearer"}`, "a", "", true, true},
+		"wrong token_type":       {`{"access_token":"a","token_type":"mac","refresh_token":"r"}`, "a", "r", true, false},
+		"no token_type":          {`{"access_token":"a","refresh_token":"r"}`, "a", "r", true, false},
+		"no access token":        {`{"token_type":"Bearer","refresh_token":"r"}`, "", "r", true, false},
+		"line end in access":     {`{"access_token":"a\r\nb","token_type":"Bearer","refresh_token":"r"}`, "", "r", true, false},
+		"access is a number":     {`{"access_token":1,"token_type":"Bearer","refresh_token":"r"}`, "", "r", true, false},
+		"cut after the refresh":  {`{"refresh_token":"r","access_token":"a`, "", "r", false, false},
+		"cut inside it":          {`{"access_token":"a","refresh_token":"r`, "a", "", false, false},
+		"data behind it":         {`{"access_token":"a","token_type":"Bearer","refresh_token":"r"} x`, "a", "r", false, false},
+		"two objects":            {`{"access_token":"a","token_type":"Bearer","refresh_token":"r"}{}`, "a", "r", false, false},
+		"the last one counts":    {`{"access_token":"a","token_type":"Bearer","refresh_token":"old","refresh_token":"r"}`, "a", "r", true, true},
+		"another case":           {`{"ACCESS_TOKEN":"a","Refresh_Token":"r","token_type":"Bearer"}`, "", "", true, false},
+		"an array":               {`[{"access_token":"a"}]`, "", "", false, false},
+		"HTML":                   {`<html>`, "", "", false, false},
+		"nothing":                {``, "", "", false, false},
+	} {
+		got := parseTokens([]byte(tc.body))
+		require.Equal(t, tc.access, got.Access, name)
+		require.Equal(t, tc.refresh, got.Refresh, name)
+		require.Equal(t, tc.whole, got.Whole, name)
+		require.Equal(t, tc.sound, got.Defect == nil, "%s: %v", name, got.Defect)
+	}
+}
+
+// A refresh token that a JSON parser finds is never lost, and what is called
+// sound is what RFC 6749 section 5.1 asks for.
+func FuzzTokenResponse(f *testing.F) {
+	for _, seed := range []string{
+		`{"access_token":"a","token_type":"Bearer","expires_in":3600,"refresh_token":"r"}`, `{"refresh_token":"r"`, `{}`, `{"expires_in":1e999}`,
+	} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, body string) {
+		got := parseTokens([]byte(body))
+		require.GreaterOrEqual(t, got.ExpiresIn, time.Duration(0))
+		require.LessOrEqual(t, got.ExpiresIn, longestExpiresIn)
+		var whole map[string]any
+		if json.Unmarshal([]byte(body), &whole) == nil && whole != nil {
+			want, _ := whole["refresh_token"].(string)
+			require.Equal(t, want, got.Refresh)
+			require.True(t, got.Whole)
+		} else {
+			require.False(t, got.Whole)
+		}
+		if got.Defect == nil {
+			tokenType, _ := whole["token_type"].(string)
+			require.True(t, strings.EqualFold(tokenType, "bearer"))
+			require.True(t, validToken(got.Access))
+		} else {
+			require.False(t, errors.Is(got.Defect, io.EOF))
+		}
+	})
+}
+
+func clientOf(t *testing.T, serve http.HandlerFunc) *endpointClient {
+	srv := httptest.NewServer(serve)
+	t.Cleanup(srv.Close)
+	return newEndpointClient(&Config{
+		ClientID: "client", ClientSecret: testSecret, RedirectURL: "https://app.example/cb",
+		Endpoint: Endpoint{TokenURL: srv.URL + "/token", MetadataURL: srv.URL + "/metadata"},
+	})
+}
+
+func TestTokenEndpointIsNeverRedirected_R_TE_2(t *testing.T) {
+	for _, status := range []int{301, 302, 303, 307, 308} {
+		var elsewhere atomic.Int32
+		other := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { elsewhere.Add(1) }))
+		defer other.Close()
+		c := clientOf(t, func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, other.URL, status)
+		})
+		_, err := c.refresh(t.Context(), "rt", func() bool { return true })
+		var call *callError
+		require.ErrorAs(t, err, &call)
+		require.Equal(t, status, call.Status)
+		require.True(t, call.Sent)
+		require.Zero(t, elsewhere.Load())
+	}
+}
+
+func TestSecretsTravelInTheBodyOnly_R_TE_1(t *testing.T) {
+	c := clientOf(t, func(w http.ResponseWriter, r *http.Request) {
+		require.Empty(t, r.URL.RawQuery)
+		require.Empty(t, r.Header.Get("Authorization"))
+		require.Empty(t, r.Header.Get("Idempotency-Key"))
+		require.NoError(t, r.ParseForm())
+		require.Equal(t, "client", r.PostForm.Get("client_id"))
+		require.Equal(t, testSecret, r.PostForm.Get("client_secret"))
+		require.Equal(t, "rt", r.PostForm.Get("refresh_token"))
+		require.Equal(t, "refresh_token", r.PostForm.Get("grant_type"))
+		require.True(t, r.Close, "a connection of its own")
+		w.Header().Set("Content-Type", "application/json; charset=utf-8")
+		io.WriteString(w, `{"access_token":"a","token_type":"bearer","refresh_token":"r"}`)
+	})
+	got, err := c.refresh(t.Context(), "rt", func() bool { return true })
+	require.NoError(t, err)
+	require.NoError(t, got.Defect)
+	require.True(t, got.Dated)
+	require.WithinDuration(t, time.Now(), got.Issued, 5*time.Second)
+}
+
+func TestNothingIsSentWhenItIsTooLate(t *testing.T) {
+	var requests atomic.Int32
+	c := clientOf(t, func(http.ResponseWriter, *http.Request) { requests.Add(1) })
+	_, err := c.refresh(t.Context(), "rt", func() bool { return false })
+	var call *callError
+	require.ErrorAs(t, err, &call)
+	require.False(t, call.Sent)
+	require.ErrorIs(t, err, errTooLate)
+	require.Zero(t, requests.Load())
+}
+
+func TestAnswersAreCapped_R_TE_5(t *testing.T) {
+	c := clientOf(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		io.WriteString(w, `{"access_token":"a","token_type":"bearer","refresh_token":"r","pad":"`+strings.Repeat("x", maxAnswer)+`"}`)
+	})
+	got, err := c.refresh(t.Context(), "rt", func() bool { return true })
+	require.NoError(t, err, "the tokens in it are saved all the same")
+	require.Equal(t, "r", got.Refresh)
+	require.Error(t, got.Defect)
+	require.False(t, got.Whole)
+	_, err = c.clientCredentials(t.Context(), nil)
+	require.Error(t, err)
+}
+
+func TestStrictAnswers_R_TE_6(t *testing.T) {
+	for name, tc := range map[string]struct{ contentType, body string }{
+		"text/plain":    {"text/plain", `{"access_token":"a","token_type":"bearer"}`},
+		"no type":       {"", `{"access_token":"a","token_type":"bearer"}`},
+		"form":          {formContentType, `access_token=a&token_type=bearer`},
+		"mac":           {"application/json", `{"access_token":"a","token_type":"mac"}`},
+		"trailing data": {"application/json", `{"access_token":"a","token_type":"bearer"}1`},
+		"empty token":   {"application/json", `{"access_token":"","token_type":"bearer"}`},
+		"huge token":    {"application/json", `{"access_token":"` + strings.Repeat("a", maxTokenSize+1) + `","token_type":"bearer"}`},
+	} {
+		c := clientOf(t, func(w http.ResponseWriter, r *http.Request) {
+			w.Header()["Content-Type"] = []string{tc.contentType}
+			io.WriteString(w, tc.body)
+		})
+		_, err := c.exchange(t.Context(), checkedAnswer{code: "c", verifier: "v"})
+		require.Error(t, err, name)
+	}
+}
+
+func TestErrorsHoldNothingOfTheAnswer_R_LG_1(t *testing.T) {
+	const canary = "canary-from-the-server"
+	for name, serve := range map[string]http.HandlerFunc{
+		"error code": func(w http.ResponseWriter, r *http.Request) {
+			w.WriteHeader(400)
+			io.WriteString(w, `{"error":"`+canary+`"}`)
+		},
+		"description": func(w http.ResponseWriter, r *http.Request) {
+			w.WriteHeader(400)
+			io.WriteString(w, `{"error":"invalid_grant","error_description":"`+canary+`"}`)
+		},
+		"HTML":         func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(502); io.WriteString(w, canary) },
+		"not HTTP":     func(w http.ResponseWriter, r *http.Request) { hijack(w, canary+"\r\n\r\n") },
+		"wrong header": func(w http.ResponseWriter, r *http.Request) { hijack(w, "HTTP/1.1 200 OK\r\n"+canary+"\r\n\r\n") },
+		"wrong status": func(w http.ResponseWriter, r *http.Request) { hijack(w, "HTTP/1.1 "+canary+"\r\n\r\n") },
+		"wrong chunk": func(w http.ResponseWriter, r *http.Request) {
+			hijack(w, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"+canary+"\r\n")
+		},
+		"wrong JSON": func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, `{"access_token":`+canary) },
+	} {
+		c := clientOf(t, serve)
+		_, err := c.refresh(t.Context(), "canary-refresh", func() bool { return true })
+		require.Error(t, err, name)
+		require.NotContains(t, err.Error(), "canary", name)
+		_, err = c.introspect(t.Context(), "canary-access")
+		require.Error(t, err, name)
+		require.NotContains(t, err.Error(), "canary", name)
+	}
+}
+
+func hijack(w http.ResponseWriter, raw string) {
+	conn, _, err := http.NewResponseController(w).Hijack()
+	if err == nil {
+		io.WriteString(conn, raw)
+		conn.Close()
+	}
+}
+
+func TestIntrospection_R_IN_2(t *testing.T) {
+	for body, want := range map[string]*introspection{
+		`{"active":true,"sub":"mxm:1"}`:                            {Active: true, Sub: "mxm:1"},
+		`{"active":false}`:                                         {},
+		`{"active":false,"sub":"mxm:1"}`:                           {},
+		`{"active":"true","sub":"mxm:1"}`:                          nil,
+		`{"active":1,"sub":"mxm:1"}`:                               nil,
+		`{"Active":true,"sub":"mxm:1"}`:                            nil,
+		`{"active":true}`:                                          nil,
+		`{"active":true,"sub":1}`:                                  nil,
+		`{"active":true,"sub":""}`:                                 nil,
+		`{"active":true,"sub":" mxm:1"}`:                           nil,
+		`{"active":true,"sub":"mxm:1\n"}`:                          nil,
+		`{"active":true,"sub":"mxm:ı"}`:                            nil,
+		`{"active":true,"sub":"mxm:1"}{}`:                          nil,
+		`{"active":true,"sub":"` + strings.Repeat("1", 256) + `"}`: nil,
+		`{}`:   nil,
+		`null`: nil,
+		``:     nil,
+	} {
+		c := clientOf(t, func(w http.ResponseWriter, r *http.Request) {
+			require.NoError(t, r.ParseForm())
+			require.Equal(t, map[string][]string{"accessToken": {"at"}}, map[string][]string(r.PostForm), "and no client authentication")
+			w.Header().Set("Content-Type", "application/json")
+			io.WriteString(w, body)
+		})
+		got, err := c.introspect(t.Context(), "at")
+		if want == nil {
+			require.Error(t, err, body)
+			continue
+		}
+		require.NoError(t, err, body)
+		require.Equal(t, want.Active, got.Active, body)
+		require.Equal(t, want.Sub, got.Sub, body)
+	}
+}
+
+func TestRetryAfter(t *testing.T) {
+	require.Equal(t, 7*time.Second, parseRetryAfter("7"))
+	require.Equal(t, maxRetryAfter, parseRetryAfter("99999999"))
+	require.Zero(t, parseRetryAfter("-1"))
+	require.Zero(t, parseRetryAfter("soon"))
+	require.Zero(t, parseRetryAfter("Mon, 02 Jan 2006 15:04:05 GMT"))
+	require.Equal(t, maxRetryAfter, parseRetryAfter("Mon, 02 Jan 2170 15:04:05 GMT"))
+}
+
+func TestServerClockFollowsTheServer(t *testing.T) {
+	var c serverClock
+	require.WithinDuration(t, time.Now(), c.now(), time.Second)
+	at, dated := c.read("Mon, 02 Jan 2006 15:04:05 GMT")
+	require.True(t, dated)
+	require.Equal(t, 2006, at.Year())
+	require.WithinDuration(t, at, c.now(), time.Second)
+	_, dated = c.read("yesterday")
+	require.False(t, dated)
+	require.WithinDuration(t, at, c.now(), time.Second, "what cannot be read changes nothing")
+}
