@@ -73,6 +73,9 @@ func WriteError(w http.ResponseWriter, r *http.Request, err error) {
 		h.Set("Cache-Control", "no-store")
 	}
 	h.Set("X-Content-Type-Options", "nosniff")
+	if e.Status == http.StatusServiceUnavailable && h.Get("Retry-After") == "" {
+		h.Set("Retry-After", retryAfter)
+	}
 	status := e.Status
 	if status < 400 || status > 599 {
 		status = http.StatusInternalServerError
@@ -108,6 +111,8 @@ func pageTitle(code string) string {
 		return "Nothing was connected"
 	case "reconnect", "not_connected":
 		return "Please connect to Musixmatch"
+	case "not_found":
+		return "Not found"
 	case "unavailable", "upstream":
 		return "That did not work just now"
 	}
@@ -136,6 +141,8 @@ func pageText(e *Error) string {
 		return "This Musixmatch account cannot be used here."
 	case "cross_origin":
 		return "This request came from another site, so it was not carried out."
+	case "not_found":
+		return "There is nothing at this address."
 	case "method_not_allowed":
 		return "This address cannot be opened like that."
 	case "bad_request":
