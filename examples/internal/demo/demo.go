@@ -1,0 +1,85 @@
+// Package demo is what the demo app is in every framework: its settings, its
+// answers and its page. The three programs add the framework.
+package demo
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"time"
+
+	"github.com/alexedwards/scs/v2"
+
+	"github.com/mxmconnect/mxmconnect/core"
+	"github.com/mxmconnect/mxmconnect/examples/internal/setup"
+	"github.com/mxmconnect/mxmconnect/examples/internal/stores"
+)
+
+// Demo is the app without a framework.
+type Demo struct {
+	Auth *core.Auth
+	Log  *slog.Logger
+
+	sessions *scs.SessionManager
+	apiURL   string // "" if there is none
+	offline  bool
+}
+
+// Run serves the app, routed by a framework, until the process is told to end.
+func Run(route func(*Demo) http.Handler) {
+	setup.Main(func(ctx context.Context, log *slog.Logger) error { return run(ctx, log, route) })
+}
+
+func run(ctx context.Context, log *slog.Logger, route func(*Demo) http.Handler) error {
+	var env setup.Environment
+	listener, origin := env.Listen()
+	if listener != nil {
+		defer listener.Close()
+	}
+	cfg, fake := env.Musixmatch(log, env.RedirectURL(origin))
+	apiURL := env.Get("MXM_API_URL", "")
+	if fake != nil {
+		defer fake.Close()
+		apiURL = env.Get("MXM_API_URL", fake.APIURL())
+	}
+	if apiURL != "" {
+		cfg.APIOrigins = []string{env.Origin("MXM_API_URL", apiURL)}
+	}
+	idleTimeout := env.Duration("MXM_IDLE_TIMEOUT", 30*time.Minute)
+	storeURL := env.Get("MXM_STORE", "memory:")
+	cfg.Keys = env.Keys("MXM_KEYS")
+	if cfg.Keys == nil && storeURL != "memory:" {
+		env.Reject("MXM_KEYS", "is required with any store but memory: other instances, and this one after a restart, must open what is stored")
+	}
+	if err := env.Err(); err != nil {
+		return err
+	}
+
+	store, closeStore, err := stores.Open(ctx, storeURL)
+	if err != nil {
+		return err
+	}
+	defer closeStore()
+	if cfg.Keys == nil {
+		cfg.Keys = setup.RandomKeys()
+	}
+	cfg.Grants = store
+	cfg.Sessions = core.NewSessions(store)
+	cfg.Sessions.IdleTimeout = idleTimeout
+	cfg.ErrorHandler = core.WriteError
+	auth, err := setup.NewAuth(cfg)
+	if err != nil {
+		return err
+	}
+
+	public, err := url.Parse(cfg.RedirectURL)
+	if err != nil {
+		return err
+	}
+	fmt.Printf("Open %s://%s/ in a browser. Ctrl-C ends it.\n", public.Scheme, public.Host)
+	log.Info("listening", "address", listener.Addr().String())
+	demo := &Demo{Auth: auth, Log: log, sessions: cfg.Sessions, apiURL: apiURL, offline: fake != nil}
+	return setup.Serve(ctx, listener, route(demo), auth, log)
+}

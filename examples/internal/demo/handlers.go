@@ -1,0 +1,131 @@
+package demo
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/mxmconnect/mxmconnect/core"
+)
+
+// Handler is a page of the app in no framework's terms: it writes what goes well
+// and returns what goes wrong before the first byte, as core does. userID is
+// the signed-in user, or "".
+type Handler func(w http.ResponseWriter, r *http.Request, userID string) error
+
+// The outcomes of the app's own routes.
+var (
+	ErrNotFound = &core.Error{Code: "not_found", Description: "there is nothing at this address", Status: http.StatusNotFound}
+	errNoAPI    = &core.Error{Op: "whoami", Code: "not_found", Description: "MXM_API_URL is not set", Status: http.StatusNotFound}
+	errWait     = &core.Error{Op: "slow", Code: "bad_request", Description: "ms must be from 0 to 30000", Status: http.StatusBadRequest}
+)
+
+const (
+	apiTimeout = 10 * time.Second
+	maxAnswer  = 64 << 10
+	maxWait    = 30_000
+)
+
+// Health answers load balancers. It is outside the session middleware, so it
+// touches no session.
+func (d *Demo) Health(w http.ResponseWriter, _ *http.Request, _ string) error {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	_, _ = io.WriteString(w, "ok")
+	return nil
+}
+
+// Me says who is signed in.
+func (d *Demo) Me(w http.ResponseWriter, _ *http.Request, userID string) error {
+	return writeJSON(w, map[string]string{"user_id": userID})
+}
+
+// WhoAmI calls the API on behalf of the user.
+func (d *Demo) WhoAmI(w http.ResponseWriter, r *http.Request, userID string) error {
+	answer, err := d.whoAmI(r.Context(), userID)
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, answer)
+}
+
+// Verify asks Musixmatch whether the user is still connected.
+func (d *Demo) Verify(w http.ResponseWriter, r *http.Request, userID string) error {
+	if err := d.Auth.Verify(r.Context(), userID); err != nil {
+		return err
+	}
+	return writeJSON(w, map[string]bool{"active": true})
+}
+
+// Slow is Me after a while, with a change of the session before it: what
+// happens elsewhere meanwhile, such as a sign-out, must not be undone.
+func (d *Demo) Slow(w http.ResponseWriter, r *http.Request, userID string) error {
+	ms, err := strconv.ParseUint(r.URL.Query().Get("ms"), 10, 64)
+	if err != nil || ms > maxWait {
+		return errWait
+	}
+	d.sessions.Put(r.Context(), "slow", time.Now().UnixNano())
+	select {
+	case <-time.After(time.Duration(ms) * time.Millisecond):
+	case <-r.Context().Done(): // nobody is waiting any more
+	}
+	return d.Me(w, r, userID)
+}
+
+// NotFound answers for every address that is not one of the app's.
+func (d *Demo) NotFound(http.ResponseWriter, *http.Request, string) error { return ErrNotFound }
+
+// WrongMethod answers for the app's addresses with any other method than GET.
+func (d *Demo) WrongMethod(w http.ResponseWriter, _ *http.Request, _ string) error {
+	w.Header().Set("Allow", "GET, HEAD")
+	return core.ErrMethod
+}
+
+func (d *Demo) whoAmI(ctx context.Context, userID string) (json.RawMessage, error) {
+	if d.apiURL == "" {
+		return nil, errNoAPI
+	}
+	ctx, cancel := context.WithTimeout(ctx, apiTimeout)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, strings.TrimRight(d.apiURL, "/")+"/whoami", nil)
+	if err != nil {
+		return nil, err
+	}
+	res, err := d.Auth.Client(ctx, userID).Do(req)
+	if err != nil {
+		var typed *core.Error
+		if errors.As(err, &typed) {
+			return nil, err
+		}
+		return nil, outcome(core.ErrUnavailable, errors.New("the API does not answer"))
+	}
+	defer res.Body.Close()
+	if res.StatusCode != http.StatusOK {
+		return nil, outcome(core.ErrUpstream, fmt.Errorf("the API answers with status %d", res.StatusCode))
+	}
+	body, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer+1))
+	if err != nil {
+		return nil, outcome(core.ErrUnavailable, errors.New("the API's answer broke off"))
+	}
+	if len(body) > maxAnswer || !json.Valid(body) {
+		return nil, outcome(core.ErrUpstream, errors.New("the API's answer is not JSON"))
+	}
+	return body, nil
+}
+
+func outcome(sentinel *core.Error, cause error) error {
+	e := *sentinel
+	e.Op, e.Err = "whoami", cause
+	return &e
+}
+
+func writeJSON(w http.ResponseWriter, v any) error {
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	return json.NewEncoder(w).Encode(v)
+}

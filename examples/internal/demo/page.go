@@ -1,0 +1,117 @@
+package demo
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	_ "embed"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"html/template"
+	"net/http"
+	"time"
+
+	"github.com/mxmconnect/mxmconnect/core"
+)
+
+// pagePatience is how long the page waits for Musixmatch: it is of use without.
+const pagePatience = 3 * time.Second
+
+var (
+	//go:embed page.html
+	pageSource string
+	//go:embed page.css
+	pageStyle string
+
+	page = template.Must(template.New("page").Parse(pageSource))
+
+	// The page loads nothing, and its forms lead nowhere but here.
+	pagePolicy = func() string {
+		hash := sha256.Sum256([]byte(pageStyle))
+		return "default-src 'none'; style-src 'sha256-" + base64.StdEncoding.EncodeToString(hash[:]) +
+			"'; img-src data:; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+	}()
+)
+
+type pageView struct {
+	Style    template.CSS
+	UserID   string
+	LoginURL string
+	Offline  bool
+	HasAPI   bool
+	API      check
+	Verify   check
+}
+
+// check is a call to Musixmatch as the page shows it.
+type check struct {
+	OK   bool
+	Code string // why not
+	Text string
+}
+
+// Reconnect reports whether one of the calls says that the connection is over.
+func (v pageView) Reconnect() bool {
+	return v.API.Code == core.ErrReconnect.Code || v.Verify.Code == core.ErrReconnect.Code
+}
+
+// Home is the page.
+func (d *Demo) Home(w http.ResponseWriter, r *http.Request, userID string) error {
+	view := pageView{
+		Style: template.CSS(pageStyle), UserID: userID, LoginURL: d.Auth.LoginURL(""),
+		Offline: d.offline, HasAPI: d.apiURL != "",
+	}
+	if userID != "" {
+		d.ask(r.Context(), &view)
+	}
+	var body bytes.Buffer
+	if err := page.Execute(&body, view); err != nil {
+		return err
+	}
+	h := w.Header()
+	h.Set("Content-Type", "text/html; charset=utf-8")
+	h.Set("Content-Security-Policy", pagePolicy)
+	h.Set("Referrer-Policy", "same-origin") // with no-referrer, forms would say Origin: null
+	h.Set("X-Content-Type-Options", "nosniff")
+	_, _ = w.Write(body.Bytes())
+	return nil
+}
+
+// ask makes the calls that /whoami and /verify make.
+func (d *Demo) ask(ctx context.Context, view *pageView) {
+	ctx, cancel := context.WithTimeout(ctx, pagePatience)
+	defer cancel()
+	if view.HasAPI {
+		var who struct{ Sub string }
+		answer, err := d.whoAmI(ctx, view.UserID)
+		if err == nil && json.Unmarshal(answer, &who) != nil {
+			err = core.ErrUpstream
+		}
+		view.API = checked(err, "The API knows the user as "+who.Sub+".")
+	}
+	view.Verify = checked(d.Auth.Verify(ctx, view.UserID), "Musixmatch confirms the connection.")
+}
+
+func checked(err error, good string) check {
+	var typed *core.Error
+	switch {
+	case err == nil:
+		return check{OK: true, Text: good}
+	case errors.As(err, &typed):
+		return check{Code: typed.Code, Text: sentence(typed.Code)}
+	}
+	return check{Code: "unavailable", Text: sentence("unavailable")}
+}
+
+func sentence(code string) string {
+	switch code {
+	case "reconnect":
+		return "The connection to Musixmatch has ended."
+	case "upstream":
+		return "The answer cannot be used."
+	case "unavailable":
+		return "There is no answer at the moment. Nothing is lost; reload the page in a few seconds."
+	}
+	return "Something went wrong."
+}

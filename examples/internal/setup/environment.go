@@ -1,0 +1,161 @@
+// Package setup holds what every example does before it can begin: it reads the
+// environment, starts a fake Musixmatch when there are no credentials, and
+// ends in an orderly way.
+package setup
+
+import (
+	"cmp"
+	"crypto/rand"
+	"encoding/base64"
+	"errors"
+	"net"
+	"net/url"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/mxmconnect/mxmconnect/core"
+)
+
+// Mistake is a variable of the environment with a value that cannot be used. It
+// says what is wrong and never what the value is: it may be a secret.
+type Mistake struct{ Variable, Problem string }
+
+// Error implements error.
+func (m *Mistake) Error() string { return m.Variable + " " + m.Problem }
+
+// Environment reads variables and collects the mistakes in them.
+type Environment struct{ mistakes []error }
+
+// Err returns the mistakes found so far.
+func (e *Environment) Err() error { return errors.Join(e.mistakes...) }
+
+// Reject adds a mistake.
+func (e *Environment) Reject(variable, problem string) {
+	e.mistakes = append(e.mistakes, &Mistake{variable, problem})
+}
+
+// Get returns a variable, or fallback if it is empty or not set.
+func (e *Environment) Get(variable, fallback string) string {
+	return cmp.Or(os.Getenv(variable), fallback)
+}
+
+// Duration returns a variable such as 30s, 5m or 0.
+func (e *Environment) Duration(variable string, fallback time.Duration) time.Duration {
+	text := os.Getenv(variable)
+	if text == "" {
+		return fallback
+	}
+	d, err := time.ParseDuration(text)
+	if err != nil || d < 0 {
+		e.Reject(variable, "must be a duration such as 30s or 5m, and not negative")
+		return fallback
+	}
+	return d
+}
+
+// Keys returns the sealing keys in a variable: base64 of 32 bytes each,
+// separated by commas.
+func (e *Environment) Keys(variable string) (keys [][]byte) {
+	text := os.Getenv(variable)
+	if text == "" {
+		return nil
+	}
+	for _, part := range strings.Split(text, ",") {
+		key, err := decodeBase64(strings.TrimSpace(part))
+		if err != nil || len(key) != 32 {
+			e.Reject(variable, "must be base64 of 32 random bytes, or several separated by commas; make one with: openssl rand -base64 32")
+			return nil
+		}
+		keys = append(keys, key)
+	}
+	return keys
+}
+
+// decodeBase64 takes both alphabets, padded or not: all are in use for keys.
+func decodeBase64(text string) ([]byte, error) {
+	text = strings.NewReplacer("-", "+", "_", "/").Replace(strings.TrimRight(text, "="))
+	return base64.RawStdEncoding.Strict().DecodeString(text)
+}
+
+// Origin checks that a variable's value is the base URL of an API, https or on
+// a loopback host, and returns its origin.
+func (e *Environment) Origin(variable, value string) string {
+	u, err := url.Parse(value)
+	switch {
+	case err != nil, u.Scheme != "https" && u.Scheme != "http", u.Hostname() == "", u.User != nil, u.RawQuery != "", u.Fragment != "":
+		e.Reject(variable, "must be a URL such as https://api.example, without user, query or fragment")
+		return ""
+	}
+	return u.Scheme + "://" + strings.ToLower(u.Host)
+}
+
+// Listen listens where ADDR says, and returns the origin that browsers reach it
+// by, or "" if ADDR names no host.
+func (e *Environment) Listen() (l net.Listener, origin string) {
+	addr := e.Get("ADDR", "127.0.0.1:8080")
+	host, port, err := net.SplitHostPort(addr)
+	if err != nil || port == "" {
+		e.Reject("ADDR", "must be HOST:PORT such as 127.0.0.1:8080")
+		return nil, ""
+	}
+	l, err = net.Listen("tcp", addr)
+	if err != nil {
+		e.Reject("ADDR", "cannot be listened on: "+cause(err).Error())
+		return nil, ""
+	}
+	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
+		return l, ""
+	}
+	_, port, _ = net.SplitHostPort(l.Addr().String()) // ADDR may say 0
+	return l, "http://" + net.JoinHostPort(host, port)
+}
+
+// RedirectURL returns MXM_REDIRECT_URL, or the callback at origin.
+func (e *Environment) RedirectURL(origin string) string {
+	own := os.Getenv("MXM_REDIRECT_URL")
+	if own == "" && origin == "" && e.Err() == nil {
+		e.Reject("MXM_REDIRECT_URL", "is required when ADDR names no host")
+	}
+	return cmp.Or(own, origin+"/auth/musixmatch/callback")
+}
+
+// cause is the innermost error, which names no more than what went wrong.
+func cause(err error) error {
+	for {
+		inner := errors.Unwrap(err)
+		if inner == nil {
+			return err
+		}
+		err = inner
+	}
+}
+
+// variables are where the examples take the fields of core.Config from.
+var variables = map[string]string{
+	"ClientID": "MXM_CLIENT_ID", "ClientSecret": "MXM_CLIENT_SECRET", "RedirectURL": "MXM_REDIRECT_URL",
+	"BaseURL": "MXM_BASE_URL", "APIOrigins": "MXM_API_URL", "RefreshTimeout": "MXM_REFRESH_TIMEOUT", "Keys": "MXM_KEYS",
+}
+
+// NewAuth is core.New, with errors that name variables instead of fields.
+func NewAuth(cfg core.Config) (*core.Auth, error) {
+	auth, err := core.New(cfg)
+	if err == nil {
+		return auth, nil
+	}
+	var env Environment
+	for _, line := range strings.Split(err.Error(), "\n") {
+		field, problem, _ := strings.Cut(line, ": ")
+		if variable, ok := variables[field]; ok {
+			env.Reject(variable, problem)
+		}
+	}
+	return nil, cmp.Or(env.Err(), err)
+}
+
+// RandomKeys makes a sealing key for a process that shares nothing with others.
+func RandomKeys() [][]byte {
+	key := make([]byte, 32)
+	rand.Read(key)
+	return [][]byte{key}
+}

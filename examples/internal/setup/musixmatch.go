@@ -1,0 +1,39 @@
+package setup
+
+import (
+	"log/slog"
+	"os"
+
+	"github.com/mxmconnect/mxmconnect/core"
+	"github.com/mxmconnect/mxmconnect/core/mxmtest"
+)
+
+// Musixmatch returns the configuration of the client in MXM_CLIENT_ID and
+// MXM_CLIENT_SECRET. If both are empty the example is offline: a fake
+// Musixmatch, which the caller closes, takes the place of the real one.
+func (e *Environment) Musixmatch(log *slog.Logger, redirectURL string) (core.Config, *mxmtest.Server) {
+	cfg := core.Config{
+		ClientID:       os.Getenv("MXM_CLIENT_ID"),
+		ClientSecret:   os.Getenv("MXM_CLIENT_SECRET"),
+		RedirectURL:    redirectURL,
+		BaseURL:        os.Getenv("MXM_BASE_URL"),
+		RefreshTimeout: e.Duration("MXM_REFRESH_TIMEOUT", 0),
+		Logger:         log,
+	}
+	switch {
+	case cfg.ClientID == "" && cfg.ClientSecret == "":
+		fake := mxmtest.NewServer()
+		fake.AddClient(mxmtest.DefaultClientID, mxmtest.DefaultClientSecret, redirectURL)
+		if cfg.BaseURL != "" {
+			log.Warn("MXM_BASE_URL is not used: there is no MXM_CLIENT_ID")
+		}
+		log.Info("offline mode: a fake Musixmatch runs in this process; set MXM_CLIENT_ID and MXM_CLIENT_SECRET for the real one", "base_url", fake.URL)
+		cfg.ClientID, cfg.ClientSecret, cfg.BaseURL = mxmtest.DefaultClientID, mxmtest.DefaultClientSecret, fake.URL
+		return cfg, fake
+	case cfg.ClientID == "":
+		e.Reject("MXM_CLIENT_ID", "is empty, but MXM_CLIENT_SECRET is not; set both, or neither to work offline")
+	case cfg.ClientSecret == "":
+		e.Reject("MXM_CLIENT_SECRET", "is empty, but MXM_CLIENT_ID is not; set both, or neither to work offline")
+	}
+	return cfg, nil
+}
