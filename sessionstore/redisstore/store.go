@@ -1,0 +1,95 @@
+package redisstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/alexedwards/scs/v2"
+	"github.com/mxmconnect/mxmconnect/core"
+	"github.com/redis/go-redis/v9"
+)
+
+// Store keeps sessions and grants in Redis. It is safe for concurrent use and
+// starts no goroutine.
+type Store struct {
+	client redis.UniversalClient
+	prefix string
+}
+
+var (
+	_ scs.CtxStore    = (*Store)(nil)
+	_ core.GrantStore = (*Store)(nil)
+)
+
+// New keeps sessions and grants in the server, cluster or sentinel group behind
+// client, under keys that begin with prefix. It asks the server whether it may
+// evict keys, so it is an error when it cannot be reached, and warns through
+// slog.Default when it may, or does not say.
+func New(ctx context.Context, client redis.UniversalClient, prefix string) (*Store, error) {
+	check := func(ctx context.Context, c redis.UniversalClient) error {
+		info, err := c.Info(ctx, "memory").Result()
+		var refused redis.Error
+		switch {
+		case errors.As(err, &refused):
+			slog.WarnContext(ctx, "redisstore: the server does not say whether it may evict keys; its maxmemory-policy must be noeviction", "error", err)
+			return nil
+		case err != nil:
+			return fmt.Errorf("redisstore: %w", err)
+		}
+		if policy := field(info, "maxmemory_policy"); field(info, "maxmemory") != "0" && policy != "noeviction" && policy != "" {
+			slog.WarnContext(ctx, "redisstore: the server may evict grants and the tombstones of sessions; its maxmemory-policy must be noeviction", "maxmemory_policy", policy)
+		}
+		return nil
+	}
+	var err error
+	if cluster, ok := client.(*redis.ClusterClient); ok {
+		var mu sync.Mutex // ForEachMaster is concurrent, a logger's writer may not be
+		err = cluster.ForEachMaster(ctx, func(ctx context.Context, c *redis.Client) error {
+			mu.Lock()
+			defer mu.Unlock()
+			return check(ctx, c)
+		})
+	} else {
+		err = check(ctx, client)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &Store{client: client, prefix: prefix}, nil
+}
+
+// Close does nothing: the client belongs to the application.
+func (s *Store) Close() error { return nil }
+
+// field returns the value of a field of INFO.
+func field(info, name string) string {
+	_, rest, _ := strings.Cut("\n"+info, "\n"+name+":")
+	value, _, _ := strings.Cut(rest, "\r")
+	return value
+}
+
+// left is how long an expiry is away in milliseconds, rounded up: nothing ends
+// early. It is not positive when the expiry has passed.
+func left(expiry time.Time) int64 {
+	d := time.Until(expiry)
+	if d > 0 {
+		d += time.Millisecond - 1
+		if d < 0 { // it was as long as a Duration can be
+			d = 1<<63 - 1
+		}
+	}
+	return d.Milliseconds()
+}
+
+func (s *Store) run(ctx context.Context, script *redis.Script, key string, args ...any) (any, error) {
+	v, err := script.Run(ctx, s.client, []string{key}, args...).Result()
+	if err != nil && !errors.Is(err, redis.Nil) {
+		return nil, fmt.Errorf("redisstore: %w", err)
+	}
+	return v, nil
+}

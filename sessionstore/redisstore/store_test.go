@@ -1,0 +1,51 @@
+package redisstore_test
+
+import (
+	"testing"
+
+	"github.com/alexedwards/scs/v2"
+	"github.com/alicebob/miniredis/v2"
+	"github.com/mxmconnect/mxmconnect/core"
+	"github.com/mxmconnect/mxmconnect/sessionstore/redisstore"
+	"github.com/mxmconnect/mxmconnect/sessionstore/storetest"
+	"github.com/mxmconnect/mxmconnect/sessionstore/storetest/engines"
+	"github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func open(t testing.TB, o *redis.Options) (*redisstore.Store, *redis.Client) {
+	t.Helper()
+	client := redis.NewClient(o)
+	t.Cleanup(func() { client.Close() })
+	s, err := redisstore.New(t.Context(), client, "app:")
+	require.NoError(t, err)
+	return s, client
+}
+
+func TestStore(t *testing.T) {
+	r := engines.StartRedis(t)
+	s, _ := open(t, &redis.Options{Addr: r.Addr})
+	storetest.RunSessions(t, func(t *testing.T) scs.CtxStore { return s })
+	storetest.RunGrants(t, func(t *testing.T) core.GrantStore { return s })
+}
+
+func TestStoreOverRESP2(t *testing.T) {
+	r := engines.StartRedis(t)
+	s, _ := open(t, &redis.Options{Addr: r.Addr, Protocol: 2})
+	storetest.RunSessions(t, func(t *testing.T) scs.CtxStore { return s })
+	storetest.RunGrants(t, func(t *testing.T) core.GrantStore { return s })
+}
+
+// miniredis is an imitation: it stands in only where there is no Redis.
+func TestStoreOnMiniredis(t *testing.T) {
+	if engines.Required() || engines.Installed("redis-server") {
+		t.Skip("there is a real one")
+	}
+	m := miniredis.RunT(t)
+	s, _ := open(t, &redis.Options{Addr: m.Addr()})
+	storetest.RunSessions(t, func(t *testing.T) scs.CtxStore { return s })
+	storetest.RunGrants(t, func(t *testing.T) core.GrantStore { return s })
+}
