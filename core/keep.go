@@ -39,9 +39,9 @@ func (f *flight) keep(mine grant, t *tokens, began time.Time) step {
 		if out == writeDone {
 			return f.publish(old, mine, t, began, lifted)
 		}
-		f.cache(mine)
-		f.offer()
 		if out == writeFailed {
+			f.cache(mine)
+			f.offer()
 			f.failed(reasonUnavailable, err, time.Time{})
 			f.pause(f.r.backoff(n), true)
 			continue // if it took place after all, the next write will say so

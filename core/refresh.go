@@ -168,7 +168,7 @@ func (f *flight) ask() step {
 func (f *flight) await() step {
 	f.offer()
 	watched := time.Since(f.k.watch.since)
-	poll := max(f.r.settle/64, min(watched, f.r.settle/3))
+	poll := max(f.r.settle/256, min(watched, f.r.settle/3))
 	if !f.pause(min(poll, f.r.lease-watched), false) {
 		return f.land(result{err: unavailable(errForeign)})
 	}

@@ -1,0 +1,300 @@
+package core_test
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/alexedwards/scs/v2"
+	"github.com/stretchr/testify/require"
+
+	"github.com/mxmconnect/mxmconnect/core"
+	"github.com/mxmconnect/mxmconnect/core/mxmtest"
+)
+
+const alice = "mxm:100000000000000000001"
+
+// The waits of the protocol with the default RefreshTimeout.
+const (
+	timeout = 30 * time.Second
+	lease   = 45 * time.Second
+	settle  = 15 * time.Second
+)
+
+// world is a fake Musixmatch, a store and any number of instances of one
+// application, in a synctest bubble: HTTP runs over net.Pipe, waits take no time.
+type world struct {
+	t     *testing.T
+	mgr   *scs.SessionManager
+	srv   *mxmtest.Server
+	store *core.Memory
+	net   *pipes
+}
+
+// inBubble runs test in a world of its own.
+func inBubble(t *testing.T, test func(t *testing.T, w *world)) {
+	t.Helper()
+	sessions := core.NewSessions(core.NewMemory()) // outside: scs starts a goroutine that it never ends
+	synctest.Test(t, func(t *testing.T) {
+		w := &world{t: t, mgr: sessions, srv: mxmtest.NewUnstarted("http://127.0.0.1"), store: core.NewMemory(), net: newPipes()}
+		server := &http.Server{Handler: w.srv, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)}
+		go server.Serve(w.net)
+		defer func() {
+			w.srv.Close()
+			server.Close()
+			synctest.Wait()
+		}()
+		test(t, w)
+	})
+}
+
+// instance is one process of the application.
+type instance struct {
+	*core.Auth
+	store  *instanceStore
+	mu     sync.Mutex
+	events []core.Event
+}
+
+var testKeys = func() [][]byte {
+	key := make([]byte, 32)
+	for i := range key {
+		key[i] = byte(i*7 + 1)
+	}
+	return [][]byte{key}
+}()
+
+func (w *world) start(change ...func(*core.Config)) *instance {
+	w.t.Helper()
+	i := &instance{store: &instanceStore{GrantStore: w.store}}
+	c := w.srv.Config("http://127.0.0.1:8080")
+	c.Grants, c.Keys, c.Sessions = i.store, testKeys, w.mgr
+	c.HTTPClient = &http.Client{Transport: &http.Transport{DialContext: w.net.dial, DisableKeepAlives: true}}
+	c.Logger = slog.New(slog.DiscardHandler)
+	c.OnEvent = func(_ context.Context, e core.Event) {
+		i.mu.Lock()
+		defer i.mu.Unlock()
+		i.events = append(i.events, e)
+	}
+	for _, f := range change {
+		f(&c)
+	}
+	var err error
+	i.Auth, err = core.New(c)
+	require.NoError(w.t, err)
+	w.t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Hour)
+		defer cancel()
+		require.NoError(w.t, i.Close(ctx))
+	})
+	return i
+}
+
+// kinds returns the events of the kinds given as "kind" or "kind reason".
+func (i *instance) kinds(kinds ...core.EventKind) (seen []string) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	for _, e := range i.events {
+		for _, k := range kinds {
+			if e.Kind == k && e.Reason != "" {
+				seen = append(seen, fmt.Sprintf("%s %s", k, e.Reason))
+			} else if e.Kind == k {
+				seen = append(seen, string(k))
+			}
+		}
+	}
+	return seen
+}
+
+func (i *instance) token(t *testing.T) string {
+	t.Helper()
+	tok, err := i.TokenSource(t.Context(), alice).Token()
+	require.NoError(t, err)
+	return tok.AccessToken
+}
+
+// tokenErr returns the error of a call with much patience.
+func (i *instance) tokenErr(t *testing.T, patience time.Duration) error {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	_, err := i.TokenSource(ctx, alice).Token()
+	return err
+}
+
+// signIn gives alice a grant by importing one that the server issued, and
+// empties the books. The newest token is fresh.
+func (w *world) signIn(i *instance) {
+	w.t.Helper()
+	id, err := i.Import(w.t.Context(), w.srv.Issue(alice).RefreshToken)
+	require.NoError(w.t, err)
+	require.Equal(w.t, alice, id)
+	w.srv.ResetRequests()
+	i.mu.Lock()
+	i.events = nil
+	i.mu.Unlock()
+}
+
+// refreshes returns the refreshes that arrived at the server since the sign-in.
+func (w *world) refreshes() (all []mxmtest.Request) {
+	for _, r := range w.srv.Requests() {
+		if r.Endpoint == mxmtest.Token && r.GrantType == "refresh_token" {
+			all = append(all, r)
+		}
+	}
+	return all
+}
+
+// life returns the one living login of alice at the server.
+func (w *world) life() mxmtest.Family {
+	w.t.Helper()
+	live := w.srv.Live(alice)
+	require.Len(w.t, live, 1, "living logins at the server")
+	return live[0]
+}
+
+// untilDue waits until an hour's token is in its refresh window, jitter included.
+func untilDue() { time.Sleep(time.Hour - 90*time.Second) }
+
+// pipes is a network of net.Pipes to one server.
+type pipes struct {
+	conns  chan net.Conn
+	closed chan struct{}
+	once   sync.Once
+	broken atomic.Bool // dialing fails
+	stall  atomic.Int64
+}
+
+func newPipes() *pipes { return &pipes{conns: make(chan net.Conn), closed: make(chan struct{})} }
+
+func (p *pipes) dial(ctx context.Context, _, _ string) (net.Conn, error) {
+	if d := time.Duration(p.stall.Load()); d > 0 {
+		time.Sleep(d)
+	}
+	if p.broken.Load() {
+		return nil, &net.OpError{Op: "dial", Net: "pipe", Err: fmt.Errorf("refused")}
+	}
+	client, server := net.Pipe()
+	select {
+	case p.conns <- server:
+		return client, nil
+	case <-p.closed:
+		return nil, net.ErrClosed
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+func (p *pipes) Accept() (net.Conn, error) {
+	select {
+	case c := <-p.conns:
+		return c, nil
+	case <-p.closed:
+		return nil, net.ErrClosed
+	}
+}
+
+func (p *pipes) Close() error   { p.once.Do(func() { close(p.closed) }); return nil }
+func (p *pipes) Addr() net.Addr { return &net.UnixAddr{Name: "pipe", Net: "pipe"} }
+
+// storeCall is one call of the GrantStore by one instance.
+type storeCall struct {
+	op  string // "find" or "commit"
+	key string
+	n   int // counts the instance's calls of that op at that key, from 1, since the last watch
+	do  func() error
+}
+
+// instanceStore is an instance's way to the shared store. Its hook may do a
+// call, fail it, or both.
+type instanceStore struct {
+	core.GrantStore
+	mu     sync.Mutex
+	hook   func(c storeCall) error
+	counts map[string]int
+	dead   bool
+}
+
+// watch calls hook for every call to alice's grant from now on.
+func (s *instanceStore) watch(hook func(c storeCall) error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.hook, s.counts = hook, map[string]int{}
+}
+
+// kill ends the process: whatever of it comes to the store goes no further.
+func (s *instanceStore) kill() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.dead = true
+}
+
+func (s *instanceStore) call(op, key string, do func() error) error {
+	s.mu.Lock()
+	hook, dead := s.hook, s.dead
+	c := storeCall{op: op, key: key, do: do}
+	if key == aliceKey && s.counts != nil {
+		s.counts[op]++
+		c.n = s.counts[op]
+	}
+	s.mu.Unlock()
+	if dead {
+		runtime.Goexit()
+	}
+	if hook == nil || key != aliceKey {
+		return do()
+	}
+	return hook(c)
+}
+
+func (s *instanceStore) FindGrant(ctx context.Context, key string) (r core.Record, found bool, err error) {
+	err = s.call("find", key, func() error {
+		r, found, err = s.GrantStore.FindGrant(ctx, key)
+		return err
+	})
+	if err != nil {
+		return core.Record{}, false, err
+	}
+	return r, found, nil
+}
+
+func (s *instanceStore) CommitGrant(ctx context.Context, key, old string, r core.Record) error {
+	return s.call("commit", key, func() error { return s.GrantStore.CommitGrant(ctx, key, old, r) })
+}
+
+// aliceKey is where alice's grant is.
+var aliceKey = func() string {
+	h := sha256.New()
+	for _, part := range []string{"http://127.0.0.1", mxmtest.DefaultClientID, alice} {
+		h.Write([]byte(part + "\x00"))
+	}
+	return "grant_" + base64.RawURLEncoding.EncodeToString(h.Sum(nil))
+}()
+
+// save returns alice's record, for rewind.
+func (w *world) save() core.Record {
+	w.t.Helper()
+	r, found, err := w.store.FindGrant(w.t.Context(), aliceKey)
+	require.NoError(w.t, err)
+	require.True(w.t, found)
+	return r
+}
+
+// rewind makes the store lose what was written since save; a zero Record: all.
+func (w *world) rewind(r core.Record) {
+	w.t.Helper()
+	require.NoError(w.t, w.store.DeleteGrant(w.t.Context(), aliceKey))
+	if r.Version != "" {
+		require.NoError(w.t, w.store.CommitGrant(w.t.Context(), aliceKey, "", r))
+	}
+}
