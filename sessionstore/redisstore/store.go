@@ -73,15 +73,14 @@ func field(info, name string) string {
 	return value
 }
 
-// left is how long an expiry is away in milliseconds, rounded up: nothing ends
-// early. It is not positive when the expiry has passed.
+// left is how long an expiry is away in milliseconds, rounded up, since nothing
+// may end early, and a century at most, which every server can add to its clock.
+// It is not positive when the expiry has passed.
 func left(expiry time.Time) int64 {
-	d := time.Until(expiry)
+	const century = 100 * 365 * 24 * time.Hour
+	d := min(time.Until(expiry), century)
 	if d > 0 {
 		d += time.Millisecond - 1
-		if d < 0 { // it was as long as a Duration can be
-			d = 1<<63 - 1
-		}
 	}
 	return d.Milliseconds()
 }

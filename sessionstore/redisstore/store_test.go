@@ -1,7 +1,9 @@
 package redisstore_test
 
 import (
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/alexedwards/scs/v2"
 	"github.com/alicebob/miniredis/v2"
@@ -45,6 +47,20 @@ func TestStoreOnMiniredis(t *testing.T) {
 		t.Skip("there is a real one")
 	}
 	m := miniredis.RunT(t)
+	done := make(chan struct{})
+	var wg sync.WaitGroup
+	wg.Go(func() { // its time stands still otherwise
+		for tick := time.NewTicker(10 * time.Millisecond); ; {
+			select {
+			case <-tick.C:
+				m.FastForward(10 * time.Millisecond)
+			case <-done:
+				tick.Stop()
+				return
+			}
+		}
+	})
+	t.Cleanup(func() { close(done); wg.Wait() })
 	s, _ := open(t, &redis.Options{Addr: m.Addr()})
 	storetest.RunSessions(t, func(t *testing.T) scs.CtxStore { return s })
 	storetest.RunGrants(t, func(t *testing.T) core.GrantStore { return s })

@@ -1,0 +1,122 @@
+package pgxstore
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/alexedwards/scs/v2"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/mxmconnect/mxmconnect/core"
+)
+
+// Store keeps sessions and grants in PostgreSQL. It is safe for concurrent use.
+type Store struct {
+	pool  *pgxpool.Pool
+	close context.CancelFunc
+	swept sync.WaitGroup
+}
+
+var (
+	_ scs.CtxStore    = (*Store)(nil)
+	_ core.GrantStore = (*Store)(nil)
+)
+
+// mode sends a statement and its parameters in one round trip and leaves nothing
+// on the connection, which behind a pooler is somebody else's next.
+const mode = pgx.QueryExecModeExec
+
+// New keeps sessions and grants in the database of pool, which stays the
+// caller's. It creates the tables when they are missing, and starts a goroutine
+// that deletes what has expired, until Close.
+func New(ctx context.Context, pool *pgxpool.Pool) (*Store, error) {
+	var recovery bool
+	var commit string
+	err := pool.QueryRow(ctx, `SELECT pg_is_in_recovery(), current_setting('synchronous_commit')`, mode).Scan(&recovery, &commit)
+	if err != nil {
+		return nil, fmt.Errorf("pgxstore: %w", err)
+	}
+	if recovery {
+		return nil, fmt.Errorf("pgxstore: the server is a replica; grants must be read from the primary")
+	}
+	if commit == "off" {
+		slog.WarnContext(ctx, "pgxstore: synchronous_commit is off: a crash loses grants that were stored")
+	}
+	if err := migrate(ctx, pool); err != nil {
+		return nil, fmt.Errorf("pgxstore: %w", err)
+	}
+	sweeping, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	s := &Store{pool: pool, close: cancel}
+	s.swept.Go(func() { s.sweep(sweeping) })
+	return s, nil
+}
+
+// Close ends the deletion of what has expired and waits until it has ended. The
+// pool stays open. The store may still be used.
+func (s *Store) Close() error {
+	s.close()
+	s.swept.Wait()
+	return nil
+}
+
+const (
+	sweepEvery   = time.Minute
+	sweepTimeout = 10 * time.Second
+)
+
+// sweep runs at once, too: an instance that never lives a minute also deletes.
+func (s *Store) sweep(ctx context.Context) {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-timer.C:
+		}
+		// What fails is tried again in a minute. Nobody waits for it: what has
+		// expired is not found, deleted or not.
+		for _, query := range []string{
+			`DELETE FROM mxm_sessions WHERE token IN (SELECT token FROM mxm_sessions WHERE expiry <= now() LIMIT 1000 FOR UPDATE SKIP LOCKED)`,
+			`DELETE FROM mxm_grants WHERE key IN (SELECT key FROM mxm_grants WHERE expiry <= now() LIMIT 1000 FOR UPDATE SKIP LOCKED)`,
+		} {
+			for s.sweepBatch(ctx, query) == 1000 {
+			}
+		}
+		timer.Reset(sweepEvery)
+	}
+}
+
+func (s *Store) sweepBatch(ctx context.Context, query string) int64 {
+	ctx, cancel := context.WithTimeout(ctx, sweepTimeout)
+	defer cancel()
+	tag, err := s.pool.Exec(ctx, query, mode)
+	if err != nil {
+		return 0
+	}
+	return tag.RowsAffected()
+}
+
+// write runs one statement, which is one transaction, and returns how many rows
+// it changed.
+func (s *Store) write(ctx context.Context, query string, args ...any) (int64, error) {
+	tag, err := s.pool.Exec(ctx, query, append([]any{mode}, args...)...)
+	if err != nil {
+		return 0, fmt.Errorf("pgxstore: %w", err)
+	}
+	return tag.RowsAffected(), nil
+}
+
+// blob is b as the value of a column that is not NULL.
+func blob(b []byte) []byte {
+	if b == nil {
+		return []byte{}
+	}
+	return b
+}
+
+// left is how far away an expiry is, in seconds.
+func left(expiry time.Time) float64 { return time.Until(expiry).Seconds() }
