@@ -100,11 +100,11 @@ func (sessionCodec) Decode(b []byte) (time.Time, map[string]any, error) {
 	default:
 		return time.Time{}, nil, errUndecodable
 	}
-	r := sessionReader{rest: b[1:]}
+	r := sessionReader{rest: string(b[1:])} // one copy, of which keys and values are parts
 	deadline := time.Unix(0, r.varint()).UTC()
 	values := make(map[string]any, 4)
 	for len(r.rest) > 0 && !r.failed {
-		key := string(r.bytes())
+		key := r.text()
 		values[key] = r.value()
 	}
 	if r.failed {
@@ -115,35 +115,48 @@ func (sessionCodec) Decode(b []byte) (time.Time, map[string]any, error) {
 
 // sessionReader reads until something does not fit; then failed stays true.
 type sessionReader struct {
-	rest   []byte
+	rest   string
 	failed bool
 }
 
-func (r *sessionReader) take(n int) []byte {
+func (r *sessionReader) take(n int) string {
 	if r.failed || n < 0 || n > len(r.rest) {
-		r.failed, r.rest = true, nil
-		return nil
+		r.failed, r.rest = true, ""
+		return ""
 	}
-	b := r.rest[:n]
+	part := r.rest[:n]
 	r.rest = r.rest[n:]
-	return b
+	return part
 }
 
+func (r *sessionReader) uvarint() uint64 {
+	var v uint64
+	for shift := 0; shift < 64; shift += 7 {
+		b := r.take(1)
+		if r.failed {
+			return 0
+		}
+		v |= uint64(b[0]&0x7f) << shift
+		if b[0] < 0x80 {
+			return v
+		}
+	}
+	r.failed = true
+	return 0
+}
+
+// varint undoes the zigzag of binary.AppendVarint.
 func (r *sessionReader) varint() int64 {
-	v, n := binary.Varint(r.rest)
-	if n <= 0 {
-		n = -1
-	}
-	r.take(n)
-	return v
+	v := r.uvarint()
+	return int64(v>>1) ^ -int64(v&1)
 }
 
-func (r *sessionReader) bytes() []byte {
-	size, n := binary.Uvarint(r.rest)
-	if n <= 0 || size > uint64(len(r.rest)) {
-		n = -1
+func (r *sessionReader) text() string {
+	size := r.uvarint()
+	if size > uint64(len(r.rest)) {
+		r.failed = true
+		return ""
 	}
-	r.take(n)
 	return r.take(int(size))
 }
 
@@ -154,16 +167,16 @@ func (r *sessionReader) value() any {
 	}
 	switch tag[0] {
 	case tagString:
-		return string(r.bytes())
+		return r.text()
 	case tagBytes:
-		return append([]byte{}, r.bytes()...)
+		return []byte(r.text())
 	case tagInt:
 		return int(r.varint())
 	case tagInt64:
 		return r.varint()
 	case tagFloat64:
-		if b := r.take(8); b != nil {
-			return math.Float64frombits(binary.BigEndian.Uint64(b))
+		if bits := r.take(8); !r.failed {
+			return math.Float64frombits(binary.BigEndian.Uint64([]byte(bits)))
 		}
 	case tagFalse:
 		return false
@@ -171,7 +184,7 @@ func (r *sessionReader) value() any {
 		return true
 	case tagTime:
 		var t time.Time
-		if t.UnmarshalBinary(r.bytes()) == nil {
+		if t.UnmarshalBinary([]byte(r.text())) == nil {
 			return t
 		}
 	}

@@ -64,9 +64,10 @@ func (a *Auth) useSessions() {
 
 // session is what one request knows about who is asking.
 type session struct {
+	context.Context // holds scs's data; what session.Value adds, it adds without another layer
+
 	auth  *Auth
-	ctx   context.Context // holds scs's data
-	token string          // as the browser sent it, or ""
+	token string // as the browser sent it, or ""
 
 	foreign     bool  // the application's own LoadAndSave is around us, and saves
 	unavailable error // the store could not be read
@@ -75,6 +76,9 @@ type session struct {
 	changed     bool // had changed when it was saved
 
 	user string // sign-in mode
+
+	writer  sessionWriter
+	headers [2]string // the values of the two headers that every answer gets
 
 	request  *http.Request // connect mode
 	resolve  sync.Once
@@ -94,33 +98,42 @@ func (a *Auth) sessionOf(ctx context.Context) *session {
 // load reads the session of r and returns r with it in its context. It never
 // fails: without a session the request is anonymous.
 func (a *Auth) load(r *http.Request) (*session, *http.Request) {
-	s := &session{auth: a, request: r}
-	ctx := r.Context()
+	s := &session{Context: r.Context(), auth: a, request: r}
 	if a.cfg.AppUser == nil {
 		a.loadSigned(s, r)
-		ctx = s.ctx
 	}
-	ctx = context.WithValue(ctx, sessionContextKey{a}, s)
-	ctx = context.WithValue(ctx, userContextKey{}, s)
-	s.ctx = ctx
-	return s, r.WithContext(ctx)
+	return s, r.WithContext(s)
+}
+
+// Value makes the session the context of its request.
+func (s *session) Value(key any) any {
+	switch k := key.(type) {
+	case sessionContextKey:
+		if k.auth == s.auth {
+			return s
+		}
+	case userContextKey:
+		return s
+	}
+	return s.Context.Value(key)
 }
 
 func (a *Auth) loadSigned(s *session, r *http.Request) {
-	anonymous := func() { s.ctx, _ = a.sessions.Load(r.Context(), "") }
-	switch cookies := r.CookiesNamed(a.sessions.Cookie.Name); {
-	case len(cookies) != 1:
+	anonymous := func() { s.Context, _ = a.sessions.Load(r.Context(), "") }
+	token, found := cookieValue(r, a.sessions.Cookie.Name)
+	switch {
+	case !found:
 		// Of two cookies with one name, one was planted: neither is believed.
 		anonymous()
-		s.foreign = s.ctx == r.Context()
+		s.foreign = s.Context == r.Context()
 		s.readUser()
 		return
-	case len(cookies[0].Value) != scsTokenLength:
+	case len(token) != scsTokenLength:
 		s.forget = true
 		anonymous()
 		return
 	default:
-		s.token = cookies[0].Value
+		s.token = token
 	}
 	ctx, err := a.sessions.Load(r.Context(), s.token)
 	switch {
@@ -134,9 +147,27 @@ func (a *Auth) loadSigned(s *session, r *http.Request) {
 		// A token that is not found is left in the browser: it may have been
 		// renewed by a sign-in in another tab, whose cookie a removal by this
 		// slower answer would take away.
-		s.ctx, s.foreign = ctx, ctx == r.Context()
+		s.Context, s.foreign = ctx, ctx == r.Context()
 		s.readUser()
 	}
+}
+
+// cookieValue returns the value of the one cookie of that name. It is on the
+// path of every request, where r.CookiesNamed would parse and copy all of them.
+func cookieValue(r *http.Request, name string) (value string, found bool) {
+	for _, line := range r.Header["Cookie"] {
+		for len(line) > 0 {
+			var part string
+			part, line, _ = strings.Cut(line, ";")
+			if v, ok := strings.CutPrefix(strings.TrimLeft(part, " \t"), name+"="); ok {
+				if found {
+					return "", false
+				}
+				value, found = strings.TrimRight(v, " \t"), true
+			}
+		}
+	}
+	return value, found
 }
 
 // stamp is our part of a session: who signed in, until when at the longest, and
@@ -166,7 +197,7 @@ func parseStamp(text string) (st stamp, ok bool) {
 // readUser takes the user out of the loaded session, unless it has ended.
 func (s *session) readUser() {
 	a := s.auth
-	st, ok := parseStamp(a.sessions.GetString(s.ctx, a.sessionKey))
+	st, ok := parseStamp(a.sessions.GetString(s.Context, a.sessionKey))
 	if !ok {
 		return
 	}
@@ -193,7 +224,7 @@ func (s *session) touch(st stamp, now time.Time) {
 	a := s.auth
 	if s.foreign {
 		st.seen = now.Unix()
-		a.sessions.Put(s.ctx, a.sessionKey, st.String())
+		a.sessions.Put(s.Context, a.sessionKey, st.String())
 		return
 	}
 	base, cancel := context.WithTimeout(context.WithoutCancel(s.request.Context()), sessionTimeout)
@@ -212,17 +243,17 @@ func (s *session) touch(st stamp, now time.Time) {
 		return
 	}
 	if fresh, err := a.sessions.Load(s.request.Context(), s.token); err == nil {
-		s.ctx = fresh
+		s.Context = fresh
 	}
 }
 
 // end removes a session that has outlived itself.
 func (s *session) end() {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(s.ctx), sessionTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(s.Context), sessionTimeout)
 	defer cancel()
 	if err := s.auth.sessions.Destroy(ctx); err != nil && !s.foreign {
 		// It stays in the store until it expires there, and is not believed.
-		s.ctx, _ = s.auth.sessions.Load(s.request.Context(), "")
+		s.Context, _ = s.auth.sessions.Load(s.request.Context(), "")
 		s.forget = true
 	}
 }
@@ -255,7 +286,7 @@ func (s *session) signOut(ctx context.Context) error {
 		s.forget = true
 		return s.unavailable
 	}
-	if s.auth.sessions.Token(s.ctx) == "" {
+	if s.auth.sessions.Token(s.Context) == "" {
 		s.forget = s.token != ""
 		return nil
 	}
@@ -269,7 +300,7 @@ func (s *session) signOut(ctx context.Context) error {
 // detached returns the session's context without the request's end, with a
 // limit of its own: a browser that goes away must not stop a write.
 func (s *session) detached(limit time.Duration) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(context.WithoutCancel(s.ctx), limit)
+	return context.WithTimeout(context.WithoutCancel(s.Context), limit)
 }
 
 // save writes a changed session to the store and its cookie to h, once, before
@@ -281,11 +312,11 @@ func (s *session) save(w http.ResponseWriter) error {
 	s.saved = true
 	h := w.Header()
 	defer s.forbidCaching(h)
-	if s.foreign || slices.ContainsFunc(h["Set-Cookie"], s.isCookie) {
+	if s.foreign || s.hasCookie(h) {
 		return nil
 	}
 	sm := s.auth.sessions
-	switch sm.Status(s.ctx) {
+	switch sm.Status(s.Context) {
 	case scs.Modified:
 		s.changed = true
 		return s.commit(w)
@@ -293,7 +324,7 @@ func (s *session) save(w http.ResponseWriter) error {
 		s.forget = s.token != ""
 	}
 	if s.forget {
-		sm.WriteSessionCookie(s.ctx, w, "", time.Time{})
+		sm.WriteSessionCookie(s.Context, w, "", time.Time{})
 	}
 	return nil
 }
@@ -309,7 +340,7 @@ func (s *session) commit(w http.ResponseWriter) error {
 		return err
 	}
 	if token != s.token {
-		s.auth.sessions.WriteSessionCookie(s.ctx, w, token, expiry)
+		s.auth.sessions.WriteSessionCookie(s.Context, w, token, expiry)
 	}
 	return nil
 }
@@ -317,12 +348,12 @@ func (s *session) commit(w http.ResponseWriter) error {
 // saveLate stores a change that was made after the first byte. Only a session
 // that the browser already has a cookie for can be saved then.
 func (s *session) saveLate() {
-	if s.foreign || s.changed || s.auth.cfg.AppUser != nil || s.auth.sessions.Status(s.ctx) != scs.Modified {
+	if s.foreign || s.changed || s.auth.cfg.AppUser != nil || s.auth.sessions.Status(s.Context) != scs.Modified {
 		return
 	}
 	ctx, cancel := s.detached(sessionTimeout)
 	defer cancel()
-	if s.token == "" || s.unavailable != nil || s.auth.sessions.Token(s.ctx) != s.token {
+	if s.token == "" || s.unavailable != nil || s.auth.sessions.Token(s.Context) != s.token {
 		s.auth.log.WarnContext(ctx, "musixmatch session changed after the first byte of the answer; the change is lost")
 		return
 	}
@@ -331,15 +362,24 @@ func (s *session) saveLate() {
 	}
 }
 
-func (s *session) isCookie(line string) bool {
-	return strings.HasPrefix(line, s.auth.sessions.Cookie.Name+"=")
+// hasCookie reports whether an inner LoadAndSave has saved already.
+func (s *session) hasCookie(h http.Header) bool {
+	for _, line := range h["Set-Cookie"] {
+		if strings.HasPrefix(line, s.auth.sessions.Cookie.Name+"=") {
+			return true
+		}
+	}
+	return false
 }
 
 // forbidCaching keeps shared caches away from an answer that may depend on who
 // asks. A handler's own Cache-Control stands where nobody is signed in and no
 // cookie is set, or where it is at least private.
 func (s *session) forbidCaching(h http.Header) {
-	if !slices.ContainsFunc(h["Vary"], func(v string) bool { return strings.EqualFold(v, "Cookie") }) {
+	if vary := h["Vary"]; len(vary) == 0 {
+		s.headers[0] = "Cookie"
+		h["Vary"] = s.headers[:1:1]
+	} else if !slices.Contains(vary, "Cookie") {
 		h.Add("Vary", "Cookie")
 	}
 	own := h["Cache-Control"]
@@ -349,5 +389,6 @@ func (s *session) forbidCaching(h http.Header) {
 			return
 		}
 	}
-	h["Cache-Control"] = []string{"no-store"}
+	s.headers[1] = "no-store"
+	h["Cache-Control"] = s.headers[1:2:2]
 }

@@ -35,7 +35,7 @@ func (s *session) userID() (string, error) {
 	}
 	s.linkOnce.Do(func() {
 		if appUser := s.applicationUser(); appUser != "" && s.auth.cfg.LinkedUser != nil {
-			s.user, s.linkErr = s.auth.cfg.LinkedUser(s.ctx, appUser)
+			s.user, s.linkErr = s.auth.cfg.LinkedUser(s.Context, appUser)
 		}
 	})
 	return s.user, s.linkErr

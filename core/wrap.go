@@ -39,11 +39,11 @@ type sessionWriter struct {
 }
 
 func newSessionWriter(w http.ResponseWriter, r *http.Request, s *session) *sessionWriter {
-	sw := &sessionWriter{ResponseWriter: w, request: r, session: s}
+	s.writer = sessionWriter{ResponseWriter: w, request: r, session: s}
 	if h := w.Header(); len(h) > 0 {
-		sw.before = h.Clone()
+		s.writer.before = h.Clone()
 	}
-	return sw
+	return &s.writer
 }
 
 var errNotSaved = errors.New("musixmatch: the session could not be saved, so the answer is not sent")
