@@ -71,6 +71,9 @@ func (f *flight) inTheDark() step {
 	if f.taker && f.k.watch.spent {
 		return f.lost(reasonLostResponse)
 	}
+	if f.gr.Intent == nil {
+		return f.find // what looked like a refresh of nobody was none
+	}
 	due := f.k.doubt.wrote.Add(f.r.lease)
 	if f.k.doubt.of(f.gr.Intent) == nil {
 		due = f.k.watch.since.Add(4 * f.r.lease)

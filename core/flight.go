@@ -54,7 +54,7 @@ type flight struct {
 	replaying bool // the next POST is the one replay that a holder has on "inactive"
 	asked     bool // the rejected token has been introspected: inactive
 	conflicts int
-	after     func() // what is left to do when the waiters have been served
+	after     []func() // what is left to do when the waiters have been served
 }
 
 // refresher keeps the user tokens of one Auth alive.

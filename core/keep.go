@@ -116,6 +116,9 @@ func claimOf(old int64, mine, stored grant, found bool) claim {
 
 // whose asks about our new token when another is stored.
 func (f *flight) whose(mine grant, received time.Time, n int) claim {
+	if mine.Access == "" {
+		return claimAdopt
+	}
 	in, err := f.r.introspect(f.ctx, mine.Access)
 	switch {
 	case err == nil && in.Active:
@@ -144,7 +147,7 @@ func (f *flight) publish(old, mine grant, t *tokens, began time.Time, lifted boo
 // the answer, the events, and the first test of the oracle.
 func (f *flight) concluded(old, mine grant, t *tokens, began time.Time, lifted bool) {
 	took := time.Since(began)
-	f.after = func() {
+	f.after = append(f.after, func() {
 		e := Event{Kind: EventRefresh, Took: took}
 		switch {
 		case t.Defect != nil:
@@ -165,7 +168,7 @@ func (f *flight) concluded(old, mine grant, t *tokens, began time.Time, lifted b
 		if !mine.Unrotated {
 			f.r.calibrate(old)
 		}
-	}
+	})
 }
 
 func covers(granted, wanted string) bool {

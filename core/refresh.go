@@ -23,7 +23,7 @@ import (
 //	P2 find      what is stored decides                         here
 //	P3 announce  write an intent by compare-and-swap            here
 //	P4 spend     POST exactly once                              here
-//	P5 salvage   take the tokens out of whatever was answered   here
+//	P5 salvage   take the tokens out of whatever was answered   keep.go
 //	P6 keep      write them, whatever it takes                  keep.go
 //	P7 inDoubt   find out what became of a lost answer          doubt.go
 //
@@ -34,8 +34,8 @@ func (f *flight) run() {
 	for next := step(f.find); next != nil; {
 		next = next()
 	}
-	if f.after != nil {
-		f.after()
+	for _, rest := range f.after {
+		rest()
 	}
 }
 
@@ -51,6 +51,7 @@ const (
 	reasonUpstream      = "upstream"
 	reasonInvalidClient = "invalid_client"
 	reasonDecryptFailed = "decrypt_failed"
+	reasonRaceLost      = "race_lost"     // another instance spent the refresh token, as no intent of ours should have let it
 	reasonDropped       = "dropped"       // the new tokens came too late: the grant was ended or replaced
 	reasonSalvaged      = "salvaged"      // the answer was odd, its tokens are kept
 	reasonScopeReduced  = "scope_reduced" // less than was asked for
@@ -71,8 +72,7 @@ var (
 func (f *flight) find() step {
 	memory, confirmed := f.k.recall() // before the read, so that a store that is behind it has lost a write
 	found, err := f.read()
-	switch {
-	case err != nil:
+	if err != nil {
 		return f.later(reasonOf(err), err)
 	}
 	f.holding = false
@@ -138,11 +138,11 @@ func (f *flight) adoptable() bool {
 func (f *flight) adopt() step {
 	if gen := f.gr.Gen; f.k.unverified.CompareAndSwap(gen, 0) {
 		gr := f.gr
-		f.after = func() {
+		f.after = append(f.after, func() {
 			if f.subChanged(gr) {
 				f.markSub(gr.Access)
 			}
-		}
+		})
 	}
 	return f.land(result{served: f.cache(f.gr)})
 }
@@ -235,7 +235,9 @@ func (f *flight) announce() step {
 	own := f.k.doubt.add(in, f.taker)
 	next := f.gr
 	next.Intent = in
-	switch out, err := f.write(next); out {
+	out, err := f.write(next)
+	f.k.doubt.wrote = time.Now()
+	switch out {
 	case writeConflict:
 		f.r.posts.release()
 		f.replaying = false
@@ -245,7 +247,6 @@ func (f *flight) announce() step {
 		f.replaying = false
 		return f.later(reasonUnavailable, err)
 	}
-	f.k.doubt.wrote = time.Now()
 	return func() step { return f.spend(own, began) }
 }
 
@@ -309,8 +310,7 @@ func (f *flight) spend(own *ownIntent, began time.Time) step {
 	refused := call.Status >= 400 && call.Status < 500
 	switch {
 	case refused && call.Code == "invalid_grant":
-		f.failed(call.Code, err, began)
-		return f.refused(own)
+		return f.refused(own, err, began)
 	case refused && (call.Code == "invalid_client" || call.Code == "unauthorized_client"):
 		f.failed(reasonInvalidClient, err, began)
 		return f.unspent(own, err)
@@ -346,7 +346,7 @@ func (f *flight) clear() (outcome, error) {
 
 // refused is an invalid_grant: it counts when the record, read again, still
 // says what it said.
-func (f *flight) refused(own *ownIntent) step {
+func (f *flight) refused(own *ownIntent, cause error, began time.Time) step {
 	gen := f.gr.Gen
 	found, err := f.read()
 	for n := 1; err != nil; n++ {
@@ -356,6 +356,7 @@ func (f *flight) refused(own *ownIntent) step {
 		found, err = f.read()
 	}
 	if !found || f.gr.Gen != gen || f.gr.Status != grantLive || f.gr.Intent != nil && f.k.doubt.of(f.gr.Intent) == nil {
+		f.failed(reasonRaceLost, cause, began)
 		return f.find // a sibling has won, or may yet
 	}
 	if own.attempt == 1 {
