@@ -23,8 +23,8 @@ func (a *Auth) Wrap(next http.Handler) http.Handler {
 		}
 		s, r := a.load(r)
 		sw := newSessionWriter(w, r, s)
+		defer sw.finish() // also in a panic: a recovery further out answers then
 		next.ServeHTTP(sw, r)
-		sw.finish()
 	})
 }
 
