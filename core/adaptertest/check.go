@@ -1,0 +1,70 @@
+package adaptertest
+
+import (
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+)
+
+func equal[T comparable](t *testing.T, what string, got, want T) {
+	t.Helper()
+	if got != want {
+		t.Errorf("%s: got %v, want %v", what, got, want)
+	}
+}
+
+func contains(t *testing.T, what, text, part string) {
+	t.Helper()
+	if !strings.Contains(text, part) {
+		t.Errorf("%s: %q is not in %q", what, part, text)
+	}
+}
+
+func lacks(t *testing.T, what, text, part string) {
+	t.Helper()
+	if strings.Contains(text, part) {
+		t.Errorf("%s: %q is in %q", what, part, text)
+	}
+}
+
+// private says that an answer of the routes stays with the one who asked.
+func private(t *testing.T, what string, a *answer) {
+	t.Helper()
+	equal(t, what+": Cache-Control", strings.Join(a.header["Cache-Control"], ";"), "no-store")
+	equal(t, what+": Referrer-Policy", a.header.Get("Referrer-Policy"), "no-referrer")
+	contains(t, what+": Content-Security-Policy", a.header.Get("Content-Security-Policy"), "default-src 'none'")
+	contains(t, what+": Content-Security-Policy", a.header.Get("Content-Security-Policy"), "frame-ancestors 'none'")
+}
+
+// refused says that an answer is the outcome code and keeps the visitor where
+// and who they are. Frameworks word their error bodies differently, but all
+// name the code.
+func refused(t *testing.T, what string, a *answer, status int, code string) {
+	t.Helper()
+	equal(t, what+": status", a.status, status)
+	contains(t, what+": body", a.body, code)
+	equal(t, what+": Location", a.location(), "")
+	private(t, what, a)
+}
+
+// redirected says that an answer leads to target, by a GET.
+func redirected(t *testing.T, what string, a *answer, target string) {
+	t.Helper()
+	equal(t, what+": status", a.status, http.StatusSeeOther)
+	equal(t, what+": Location", a.location(), target)
+}
+
+// changed returns raw with one query parameter replaced.
+func changed(raw, name string, values ...string) string {
+	u, _ := url.Parse(raw)
+	q := u.Query()
+	q[name] = values
+	u.RawQuery = q.Encode()
+	return u.String()
+}
+
+func query(raw, name string) string {
+	u, _ := url.Parse(raw)
+	return u.Query().Get(name)
+}

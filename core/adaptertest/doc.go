@@ -1,0 +1,78 @@
+// Package adaptertest is the contract of an adapter, as tests. An adapter that
+// passes [Run] behaves as nethttpmw, ginmw and echomw do, over real HTTP:
+//
+//	func TestAdapter(t *testing.T) {
+//		adaptertest.Run(t, func(app adaptertest.App) http.Handler {
+//			mux := http.NewServeMux()
+//			nethttpmw.Mount(mux, app.Auth)
+//			…
+//		})
+//	}
+//
+// Every case carries the sentence it proves and prints it when it fails. Each
+// starts its own application and its own fake Musixmatch on loopback ports, and
+// they run in parallel. Whatever a case is about, at its end nothing that an
+// application logged or sent as a body may hold a code, a state, a token, a
+// cookie's value or a secret.
+package adaptertest
+
+import (
+	"net/http"
+	"testing"
+
+	"github.com/mxmconnect/mxmconnect/core"
+)
+
+// Adapter builds an application on the framework under test, the way its users
+// do. It must not add a recovery: a panic ends at net/http's server.
+type Adapter func(App) http.Handler
+
+// App says what the application consists of.
+type App struct {
+	// Auth has its routes mounted, before everything else.
+	Auth *core.Auth
+	// Middleware asks for the adapter's middleware around all routes and pages.
+	Middleware bool
+	// WhoAmI is a path that answers any method with the adapter's UserID.
+	WhoAmI string
+	// Pages answer at their paths, whatever the method.
+	Pages []Page
+}
+
+// Page is one page of the application.
+type Page struct {
+	Path string
+	// RequireUser asks for the adapter's RequireUser around this page.
+	RequireUser bool
+	// Serve answers. An error is handed to the framework as its users do it:
+	// returned by the handler where handlers return errors, else rendered with
+	// core.WriteError.
+	Serve func(http.ResponseWriter, *http.Request) error
+}
+
+type testCase struct {
+	name   string // begins with the requirement, where there is one
+	proves string
+	run    func(t *testing.T, adapter Adapter)
+}
+
+// Run tests an adapter.
+func Run(t *testing.T, adapter Adapter) {
+	t.Helper()
+	for _, cases := range [][]testCase{
+		routeCases, loginCases, callbackCases, sessionCases, writerCases, outageCases,
+		logoutCases, requireUserCases, errorCases, connectCases,
+	} {
+		for _, c := range cases {
+			t.Run(c.name, func(t *testing.T) {
+				t.Parallel()
+				t.Cleanup(func() {
+					if t.Failed() {
+						t.Logf("the adapter does not keep this promise: %s", c.proves)
+					}
+				})
+				c.run(t, adapter)
+			})
+		}
+	}
+}

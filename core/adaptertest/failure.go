@@ -1,0 +1,85 @@
+package adaptertest
+
+import (
+	"errors"
+	"net/http"
+	"testing"
+
+	"github.com/mxmconnect/mxmconnect/core"
+	"github.com/mxmconnect/mxmconnect/core/mxmtest"
+)
+
+var errorCases = []testCase{
+	{"DESIGN 1 WriteError", "with ErrorHandler core.WriteError every error is the same JSON or the same page, with a way forward and no echo", func(t *testing.T, adapter Adapter) {
+		s := start(t, adapter, setup{
+			config: func(c *core.Config) { c.ErrorHandler = core.WriteError },
+			pages:  []page{{"/me", true, nothing}},
+		})
+		b := s.browser()
+		for _, c := range []struct {
+			method, target, code string
+			status               int
+		}{
+			{http.MethodPost, "/me?canary=1", "not_signed_in", http.StatusUnauthorized},
+			{http.MethodGet, mxmtest.CallbackPath + "?code=canary1&state=canary2", "bad_state", http.StatusBadRequest},
+			{http.MethodGet, mxmtest.CallbackPath + "?canary=<script>", "bad_request", http.StatusBadRequest},
+			{http.MethodPost, loginPath + "?canary", "method_not_allowed", http.StatusMethodNotAllowed},
+			{http.MethodPost, base + "/disconnect?canary", "not_signed_in", http.StatusUnauthorized},
+		} {
+			a := b.do(c.method, c.target)
+			equal(t, c.target+": status", a.status, c.status)
+			equal(t, c.target+": type", a.header.Get("Content-Type"), "application/json")
+			equal(t, c.target+": body", a.body, `{"error":"`+c.code+`"}`+"\n")
+			a = b.do(c.method, c.target, "Accept", "text/html")
+			equal(t, c.target+": page status", a.status, c.status)
+			equal(t, c.target+": page type", a.header.Get("Content-Type"), "text/html; charset=utf-8")
+			contains(t, c.target+": page", a.body, "<code>"+c.code+"</code>")
+			contains(t, c.target+": page", a.body, "<a href=")
+			lacks(t, c.target+": page", a.body, "canary")
+			lacks(t, c.target+": page", a.body, "<script")
+			private(t, c.target, a)
+		}
+		a := b.do(http.MethodPost, base+"/disconnect", "Origin", "https://evil.example")
+		equal(t, "cross origin", a.body, `{"error":"cross_origin"}`+"\n")
+	}},
+	{"DESIGN 1 ErrorHandler", "Config.ErrorHandler gets every error once, with its status, and its answer is the only one", func(t *testing.T, adapter Adapter) {
+		calls := make(chan error, 10)
+		s := start(t, adapter, setup{
+			config: func(c *core.Config) {
+				c.ErrorHandler = func(w http.ResponseWriter, r *http.Request, err error) {
+					calls <- err
+					w.Header().Set("X-Handler", "yes")
+					w.WriteHeader(http.StatusTeapot)
+					_, _ = w.Write([]byte("handled"))
+				}
+			},
+			pages: []page{{"/me", true, nothing}},
+		})
+		for target, want := range map[string]error{"/me": core.ErrNotSignedIn, mxmtest.CallbackPath + "?code=x&state=y": core.ErrState} {
+			a := s.browser().do(http.MethodGet, target)
+			equal(t, "status", a.status, http.StatusTeapot)
+			equal(t, "body", a.body, "handled")
+			equal(t, "header", a.header.Get("X-Handler"), "yes")
+			equal(t, "calls", len(calls), 1)
+			if err := <-calls; !errors.Is(err, want) {
+				t.Errorf("%s: the handler got %v", target, err)
+			}
+		}
+	}},
+	{"R-AD-3 handler error", "a page that fails after a session write is an error with exactly one cookie, and the write is kept", func(t *testing.T, adapter Adapter) {
+		s := start(t, adapter, setup{pages: []page{
+			{"/fail", false, func(s *site, w http.ResponseWriter, r *http.Request) error {
+				s.put(r, "kept")
+				return errors.New("a mistake")
+			}},
+			{"/note", false, (*site).note},
+		}})
+		b := s.browser()
+		a := b.do(http.MethodGet, "/fail")
+		equal(t, "status", a.status, http.StatusInternalServerError)
+		equal(t, "cookies", len(a.cookies), 1)
+		lacks(t, "body", a.body, "a mistake")
+		equal(t, "saved", b.visit("/note").body, "note=kept")
+		equal(t, "sessions written", s.store.commits.Load(), 1)
+	}},
+}

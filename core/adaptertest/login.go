@@ -1,0 +1,101 @@
+package adaptertest
+
+import (
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+
+	"github.com/mxmconnect/mxmconnect/core"
+	"github.com/mxmconnect/mxmconnect/core/mxmtest"
+)
+
+var loginCases = []testCase{
+	{"R-AR-1 authorization request", "login redirects by 303 with PKCE S256, a fresh state and nothing that the browser's query could choose", func(t *testing.T, adapter Adapter) {
+		s := start(t, adapter, setup{config: func(c *core.Config) { c.Scopes = []string{"lyrics"} }})
+		b := s.browser()
+		states, challenges := make(map[string]bool), make(map[string]bool)
+		for range 3 {
+			a := b.visit(loginPath + "?return_to=/page&scope=evil&redirect_uri=https://evil.example&client_id=evil&prompt=none&state=evil&code_challenge_method=plain")
+			equal(t, "status", a.status, http.StatusSeeOther)
+			private(t, "login", a)
+			u, err := url.Parse(a.location())
+			if err != nil {
+				t.Fatal(err)
+			}
+			equal(t, "endpoint", strings.TrimSuffix(a.location(), "?"+u.RawQuery), s.mxm.URL+"/oauth/authorize")
+			q := u.Query()
+			equal(t, "parameters", len(q), 7)
+			for name, want := range map[string]string{
+				"response_type": "code", "client_id": mxmtest.DefaultClientID, "redirect_uri": s.url + mxmtest.CallbackPath,
+				"scope": "profile email lyrics", "code_challenge_method": "S256",
+			} {
+				equal(t, name, strings.Join(q[name], "|"), want)
+			}
+			if state := q.Get("state"); len(state) < 22 || states[state] {
+				t.Errorf("state %q is short or not fresh", state)
+			}
+			if challenge := q.Get("code_challenge"); len(challenge) != 43 || challenges[challenge] {
+				t.Errorf("code_challenge %q is malformed or not fresh", challenge)
+			}
+			states[q.Get("state")], challenges[q.Get("code_challenge")] = true, true
+			equal(t, "cookies", len(a.cookies), 1)
+		}
+	}},
+	{"R-AR-5 tabs", "several tabs sign in side by side, and a browser remembers at most five attempts", func(t *testing.T, adapter Adapter) {
+		s := start(t, adapter, setup{})
+		b := s.browser()
+		var callbacks []string
+		for range 6 {
+			callbacks = append(callbacks, b.begin("/page"))
+		}
+		equal(t, "attempts", len(flowCookies(b.jar())), 5)
+		for i, callback := range callbacks[1:] {
+			redirected(t, "tab", b.visit(callback), "/page")
+			equal(t, "attempts left", len(flowCookies(b.jar())), 4-i)
+		}
+		equal(t, "codes exchanged", s.exchanges(), 5)
+		equal(t, "user", b.user(), alice)
+	}},
+	{"R-AR-8 navigation", "a script or a foreign frame cannot start a sign-in", func(t *testing.T, adapter Adapter) {
+		s := start(t, adapter, setup{})
+		b := s.browser()
+		refused(t, "fetch", b.do(http.MethodGet, loginPath, fetch...), http.StatusBadRequest, "bad_request")
+		refused(t, "frame", b.do(http.MethodGet, loginPath, "Sec-Fetch-Mode", "navigate", "Sec-Fetch-Site", "cross-site", "Sec-Fetch-Dest", "iframe"),
+			http.StatusForbidden, "cross_origin")
+		equal(t, "attempts", len(b.jar()), 0)
+	}},
+	{"R-AR-1 forwarded headers", "no header of the request reaches redirect_uri or a redirect", func(t *testing.T, adapter Adapter) {
+		s := start(t, adapter, setup{pages: []page{{"/me", true, nothing}}})
+		b := s.browser()
+		evil := append([]string{"X-Forwarded-Host", "evil.example", "X-Forwarded-Proto", "https", "X-Forwarded-Prefix", "/evil", "Forwarded", "host=evil.example"}, navigation...)
+		a := b.do(http.MethodGet, loginPath, evil...)
+		equal(t, "redirect_uri", query(a.location(), "redirect_uri"), s.url+mxmtest.CallbackPath)
+		redirected(t, "challenge", b.do(http.MethodGet, "/me", evil...), loginPath+"?return_to=%2Fme")
+	}},
+	{"R-CB-9 return_to", "a browser is sent to a path of this site or to a trusted origin, and nowhere else", func(t *testing.T, adapter Adapter) {
+		s := start(t, adapter, setup{config: func(c *core.Config) { c.TrustedOrigins = []string{"https://app.example"} }})
+		for returnTo, want := range map[string]string{
+			"/page?a=b&c=%2F":            "/page?a=b&c=%2F",
+			"https://app.example/x?y=z":  "https://app.example/x?y=z",
+			"https://evil.example/":      "/welcome",
+			"//evil.example":             "/welcome",
+			`/\evil.example`:             "/welcome",
+			`/./\evil.example`:           "/welcome",
+			"/..//evil.example":          "/evil.example",
+			"/\t/evil.example":           "/welcome",
+			"https://app.example.evil/":  "/welcome",
+			"https://app.example@evil/":  "/welcome",
+			"javascript:alert(1)":        "/welcome",
+			"/page#fragment":             "/welcome",
+			loginPath:                    "/welcome", // R-CB-10
+			base + "/%6cogout":           "/welcome",
+			"/x/.." + loginPath + "?a=b": "/welcome",
+		} {
+			b := s.browser()
+			redirected(t, returnTo, b.visit(b.begin(returnTo)), want)
+		}
+	}},
+}
+
+func nothing(*site, http.ResponseWriter, *http.Request) error { return nil }

@@ -1,0 +1,70 @@
+package adaptertest
+
+import (
+	"io"
+	"net/http"
+	"testing"
+)
+
+var requireUserCases = []testCase{
+	{"R-AD-7 who navigates", "RequireUser sends a navigation to the login and answers 401 to anything else", func(t *testing.T, adapter Adapter) {
+		s := start(t, adapter, setup{pages: []page{{"/me", true, func(_ *site, w http.ResponseWriter, r *http.Request) error {
+			w.Header().Set("X-Protected", "yes")
+			_, err := io.WriteString(w, "PROTECTED")
+			return err
+		}}}})
+		b := s.browser()
+		login := loginPath + "?return_to=%2Fme%3Fa%3Db%26c%3D%252F"
+		for _, c := range []struct {
+			what, method string
+			headers      []string
+			login        bool
+		}{
+			{"a navigation", http.MethodGet, navigation, true},
+			{"an older browser", http.MethodGet, []string{"Accept", "text/html"}, true},
+			{"a script", http.MethodGet, fetch, false},
+			{"a script that asks for HTML", http.MethodGet, []string{"Accept", "text/html", "Sec-Fetch-Mode", "cors"}, false},
+			{"a frame", http.MethodGet, []string{"Accept", "text/html", "Sec-Fetch-Mode", "navigate", "Sec-Fetch-Dest", "iframe"}, false},
+			{"a program", http.MethodGet, nil, false},
+			{"a form", http.MethodPost, navigation, false},
+			{"PUT", http.MethodPut, fetch, false},
+			{"DELETE", http.MethodDelete, nil, false},
+			{"HEAD", http.MethodHead, nil, false},
+		} {
+			a := b.do(c.method, "/me?a=b&c=%2F", c.headers...)
+			private(t, c.what, a)
+			if c.login {
+				redirected(t, c.what, a, login)
+			} else if c.method == http.MethodHead {
+				equal(t, c.what+": status", a.status, http.StatusUnauthorized)
+			} else {
+				refused(t, c.what, a, http.StatusUnauthorized, "not_signed_in")
+			}
+			lacks(t, c.what, a.body, "PROTECTED") // R-AD-2
+			equal(t, c.what+": a header of the page", a.header.Get("X-Protected"), "")
+			equal(t, c.what+": cookies", len(a.cookies), 0)
+		}
+		redirected(t, "the way back", b.visit(b.allow(b.visit(login))), "/me?a=b&c=%2F")
+		for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodDelete} {
+			equal(t, method+" when signed in", b.do(method, "/me").body, "PROTECTED")
+		}
+	}},
+	{"R-AD-4 by route", "protection belongs to the page and not to how its address is written", func(t *testing.T, adapter Adapter) {
+		s := start(t, adapter, setup{pages: []page{{"/me", true, func(_ *site, w http.ResponseWriter, r *http.Request) error {
+			_, err := io.WriteString(w, "PROTECTED")
+			return err
+		}}}})
+		b := s.browser()
+		for _, target := range []string{
+			"/%6de", "//me", "/./me", "/x/../me", "/me/", "/me;x", "/me%00", "/me?public", "/me#" + whoAmI, "/ME",
+		} {
+			for _, headers := range [][]string{
+				{"X-Forwarded-Uri", whoAmI, "X-Original-Url", whoAmI},
+				{"User-Agent", "kube-probe/1.0"},
+				{"X-Http-Method-Override", "OPTIONS"},
+			} {
+				lacks(t, target, b.do(http.MethodGet, target, headers...).body, "PROTECTED")
+			}
+		}
+	}},
+}

@@ -1,0 +1,238 @@
+package adaptertest
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/alexedwards/scs/v2"
+	"github.com/mxmconnect/mxmconnect/core"
+	"github.com/mxmconnect/mxmconnect/core/mxmtest"
+)
+
+const (
+	alice = "mxm:100000000000000000001"
+	bob   = "mxm:100000000000000000002"
+
+	base       = "/auth/musixmatch"
+	loginPath  = base + "/login"
+	logoutPath = base + "/logout"
+	whoAmI     = "/whoami"
+)
+
+// site is an application under test, its fake Musixmatch, and all it said.
+type site struct {
+	t        *testing.T
+	mxm      *mxmtest.Server
+	auth     *core.Auth
+	sessions *scs.SessionManager
+	store    *store
+	url      string
+	server   *httptest.Server
+	log      transcript
+	bodies   transcript
+
+	mu      sync.Mutex
+	secrets map[string]string // what must stay unsaid, and what it is
+}
+
+// setup is what a case wants to be different.
+type setup struct {
+	pages        []page
+	noMiddleware bool
+	https        bool
+	config       func(*core.Config)
+	around       func(http.Handler) http.Handler
+}
+
+// page is a [Page] that knows its site.
+type page struct {
+	path        string
+	requireUser bool
+	serve       func(*site, http.ResponseWriter, *http.Request) error
+}
+
+func start(t *testing.T, adapter Adapter, with setup) *site {
+	t.Helper()
+	s := &site{t: t, mxm: mxmtest.NewServer(), store: &store{memory: core.NewMemory()}, secrets: make(map[string]string)}
+	t.Cleanup(s.mxm.Close)
+	s.mxm.SignInAs(alice)
+
+	s.server = httptest.NewUnstartedServer(nil)
+	s.server.Config.ErrorLog = log.New(&s.log, "", 0)
+	s.url = "http://" + s.server.Listener.Addr().String()
+	if with.https {
+		s.url = "https://" + s.server.Listener.Addr().String()
+	}
+
+	config := s.mxm.Config(s.url)
+	s.sessions = core.NewSessions(s.store)
+	config.Sessions = s.sessions
+	config.Grants = s.store.memory
+	config.Keys = [][]byte{[]byte("0123456789abcdefghijklmnopqrstuv")}
+	config.Logger = slog.New(slog.NewJSONHandler(&s.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	config.AfterLogin, config.AfterLogout = "/welcome", "/bye"
+	if with.config != nil {
+		with.config(&config)
+	}
+	auth, err := core.New(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.auth = auth
+	s.hide("the client secret", config.ClientSecret)
+	s.hide("a key", string(config.Keys[0]))
+
+	app := App{Auth: auth, Middleware: !with.noMiddleware, WhoAmI: whoAmI}
+	for _, p := range with.pages {
+		app.Pages = append(app.Pages, Page{p.path, p.requireUser, func(w http.ResponseWriter, r *http.Request) error {
+			return p.serve(s, w, r)
+		}})
+	}
+	s.server.Config.Handler = adapter(app)
+	if with.around != nil {
+		s.server.Config.Handler = with.around(s.server.Config.Handler)
+	}
+	if with.https {
+		s.server.StartTLS()
+	} else {
+		s.server.Start()
+	}
+	t.Cleanup(func() {
+		s.server.Close()
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		defer cancel()
+		if err := auth.Close(ctx); err != nil {
+			t.Error(err)
+		}
+		s.checkUnsaid()
+	})
+	return s
+}
+
+// put writes to the session of a request, as applications do.
+func (s *site) put(r *http.Request, value string) { s.sessions.Put(r.Context(), "note", value) }
+
+// note is a page that shows what put wrote.
+func (s *site) note(w http.ResponseWriter, r *http.Request) error {
+	_, err := fmt.Fprint(w, "note="+s.sessions.GetString(r.Context(), "note"))
+	return err
+}
+
+// exchanges counts the codes that reached the token endpoint, by the server's books.
+func (s *site) exchanges() (n int) {
+	for _, r := range s.mxm.Requests() {
+		if r.Endpoint == mxmtest.Token {
+			n++
+		}
+	}
+	return n
+}
+
+func (s *site) hide(what, value string) {
+	if len(value) < 8 {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.secrets[value] = what
+}
+
+// checkUnsaid looks for secrets in logs and bodies.
+func (s *site) checkUnsaid() {
+	for _, r := range s.mxm.Requests() {
+		s.hide("a token", r.Token)
+		s.hide("a code", r.Form.Get("code"))
+		s.hide("a verifier", r.Form.Get("code_verifier"))
+	}
+	for _, user := range []string{alice, bob} {
+		for _, family := range s.mxm.Live(user) {
+			s.hide("an access token", family.AccessToken)
+			s.hide("a refresh token", family.RefreshToken)
+		}
+	}
+	logged, sent := s.log.String(), s.bodies.String()
+	for value, what := range s.secrets {
+		if strings.Contains(logged, value) {
+			s.t.Errorf("R-LG-1: %s is in the log", what)
+		}
+		if strings.Contains(sent, value) {
+			s.t.Errorf("R-LG-1: %s is in a body", what)
+		}
+	}
+}
+
+// transcript collects text from any goroutine.
+type transcript struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (tr *transcript) Write(b []byte) (int, error) {
+	tr.mu.Lock()
+	defer tr.mu.Unlock()
+	return tr.text.Write(b)
+}
+
+func (tr *transcript) String() string {
+	tr.mu.Lock()
+	defer tr.mu.Unlock()
+	return tr.text.String()
+}
+
+var errStore = errors.New("the store is down")
+
+// store is a session store that fails on demand, and counts.
+type store struct {
+	memory                         *core.Memory
+	findFails, writeFails, garbled atomic.Bool
+	finds, commits, deletes        atomic.Int64
+}
+
+func (s *store) FindCtx(ctx context.Context, token string) ([]byte, bool, error) {
+	s.finds.Add(1)
+	if s.findFails.Load() {
+		return nil, false, errStore
+	}
+	b, found, err := s.memory.FindCtx(ctx, token)
+	if found && s.garbled.Load() {
+		b = []byte("\xffnot a session")
+	}
+	return b, found, err
+}
+
+func (s *store) CommitCtx(ctx context.Context, token string, b []byte, expiry time.Time) error {
+	s.commits.Add(1)
+	if s.writeFails.Load() {
+		return errStore
+	}
+	return s.memory.CommitCtx(ctx, token, b, expiry)
+}
+
+func (s *store) DeleteCtx(ctx context.Context, token string) error {
+	s.deletes.Add(1)
+	if s.writeFails.Load() {
+		return errStore
+	}
+	return s.memory.DeleteCtx(ctx, token)
+}
+
+func (s *store) Find(token string) ([]byte, bool, error) {
+	return s.FindCtx(context.Background(), token)
+}
+
+func (s *store) Commit(token string, b []byte, expiry time.Time) error {
+	return s.CommitCtx(context.Background(), token, b, expiry)
+}
+
+func (s *store) Delete(token string) error { return s.DeleteCtx(context.Background(), token) }

@@ -1,0 +1,52 @@
+package nethttpmw_test
+
+import (
+	"io"
+	"net/http"
+	"testing"
+
+	"github.com/go-chi/chi/v5"
+	"github.com/mxmconnect/mxmconnect/core"
+	"github.com/mxmconnect/mxmconnect/core/adaptertest"
+	"github.com/mxmconnect/mxmconnect/nethttpmw"
+)
+
+func TestServeMux(t *testing.T) {
+	adaptertest.Run(t, func(app adaptertest.App) http.Handler {
+		mux := http.NewServeMux()
+		build(mux, app)
+		if app.Middleware {
+			return nethttpmw.Middleware(app.Auth)(mux)
+		}
+		return mux
+	})
+}
+
+func TestChi(t *testing.T) {
+	adaptertest.Run(t, func(app adaptertest.App) http.Handler {
+		r := chi.NewRouter()
+		if app.Middleware {
+			r.Use(nethttpmw.Middleware(app.Auth))
+		}
+		build(r, app)
+		return r
+	})
+}
+
+func build(mux nethttpmw.Mux, app adaptertest.App) {
+	nethttpmw.Mount(mux, app.Auth)
+	mux.Handle(app.WhoAmI, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.WriteString(w, nethttpmw.UserID(r))
+	}))
+	for _, page := range app.Pages {
+		var h http.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if err := page.Serve(w, r); err != nil {
+				core.WriteError(w, r, err)
+			}
+		})
+		if page.RequireUser {
+			h = nethttpmw.RequireUser(app.Auth)(h)
+		}
+		mux.Handle(page.Path, h)
+	}
+}
