@@ -1,0 +1,88 @@
+package core_test
+
+import (
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+const module = "github.com/mxmconnect/mxmconnect/"
+
+// What each package may be built from, besides the standard library and
+// itself. An entry that ends in a slash stands for all below it.
+var mayImport = map[string][]string{
+	"core":                     {"github.com/alexedwards/scs/v2", "golang.org/x/oauth2", "golang.org/x/sync/"},
+	"core/mxmtest":             {module + "core", "github.com/alexedwards/scs/v2", "golang.org/x/oauth2", "golang.org/x/sync/"},
+	"nethttpmw":                {module + "core", "github.com/alexedwards/scs/v2", "golang.org/x/oauth2", "golang.org/x/sync/"},
+	"sessionstore/memstore":    {module + "core", "github.com/alexedwards/scs/v2", "golang.org/x/oauth2", "golang.org/x/sync/"},
+	"sessionstore/sqlitestore": nil,
+	"sessionstore/redisstore":  nil,
+	"sessionstore/pgxstore":    nil,
+	"sessionstore/storetest":   {module + "core", "github.com/alexedwards/scs/v2", "golang.org/x/oauth2", "golang.org/x/sync/"}, // and testing
+	"core/adaptertest":         nil,
+	"core/mxmotel":             nil,
+	"ginmw":                    nil,
+	"echomw":                   nil,
+	"echomw/echov5":            nil,
+}
+
+// What a package must never be built from, where the list of what it may is
+// somebody else's: a framework's or a driver's own dependencies.
+var mustNotImport = map[string][]string{
+	"sessionstore/sqlitestore": {"net/http/httptest", module + "core/mxmtest", "github.com/redis/", "github.com/jackc/", "github.com/gin-gonic/", "github.com/labstack/", "testing"},
+	"sessionstore/redisstore":  {module + "core/mxmtest", "modernc.org/", "github.com/jackc/", "github.com/gin-gonic/", "github.com/labstack/", "testing"},
+	"sessionstore/pgxstore":    {module + "core/mxmtest", "modernc.org/", "github.com/redis/", "github.com/gin-gonic/", "github.com/labstack/", "testing"},
+	"core/adaptertest":         {"github.com/gin-gonic/", "github.com/labstack/", "github.com/redis/", "github.com/jackc/", "modernc.org/", module + "nethttpmw", "github.com/stretchr/"},
+	"core/mxmotel":             {"github.com/gin-gonic/", "github.com/labstack/", "testing"},
+	"ginmw":                    {"github.com/labstack/", "github.com/redis/", "github.com/jackc/", "modernc.org/", module + "nethttpmw", module + "sessionstore/", "testing"},
+	"echomw":                   {"github.com/gin-gonic/", "github.com/labstack/echo/v5", "github.com/redis/", "github.com/jackc/", "modernc.org/", module + "sessionstore/", "testing"},
+	"echomw/echov5":            {"github.com/gin-gonic/", "github.com/labstack/echo/v4", "github.com/redis/", "github.com/jackc/", "modernc.org/", module + "sessionstore/", "testing"},
+}
+
+// Standard library packages that production code of this project never needs.
+var never = []string{"testing", "database/sql", "net/http/httptest", "flag"}
+
+func TestImports(t *testing.T) {
+	for _, pkg := range strings.Fields(goList(t, "./...")) {
+		name, ours := strings.CutPrefix(pkg, module)
+		allowed, known := mayImport[name]
+		if !ours || !known {
+			continue
+		}
+		t.Run(name, func(t *testing.T) {
+			for _, dep := range strings.Fields(goList(t, "-deps", pkg)) {
+				if dep == pkg {
+					continue
+				}
+				for _, bad := range mustNotImport[name] {
+					require.False(t, matches(bad, dep), "%s is built from %s", name, dep)
+				}
+				if allowed == nil {
+					continue
+				}
+				if first, _, _ := strings.Cut(dep, "/"); !strings.Contains(first, ".") {
+					if name != "sessionstore/storetest" {
+						require.NotContains(t, never, dep)
+					}
+					continue
+				}
+				require.True(t, slices.ContainsFunc(allowed, func(a string) bool { return matches(a, dep) }), "%s is built from %s", name, dep)
+			}
+		})
+	}
+}
+
+func matches(rule, dep string) bool {
+	return dep == strings.TrimSuffix(rule, "/") || strings.HasPrefix(dep, strings.TrimSuffix(rule, "/")+"/")
+}
+
+func goList(t *testing.T, args ...string) string {
+	cmd := exec.Command("go", append([]string{"list"}, args...)...)
+	cmd.Dir = ".."
+	out, err := cmd.Output()
+	require.NoError(t, err)
+	return string(out)
+}
