@@ -1,0 +1,108 @@
+package simulation_test
+
+import (
+	"flag"
+	"fmt"
+	"maps"
+	"os"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+	"testing/cryptotest"
+	"testing/synctest"
+	"time"
+)
+
+var (
+	seeds       = flag.Int("sim.seeds", 0, "how many histories to run, over all profiles")
+	oneSeed     = flag.Uint64("sim.seed", 0, "run this history only, and print its trace")
+	oneProfile  = flag.String("sim.profile", "", "the weather; default: all")
+	firstOfMany = flag.Uint64("sim.from", 1, "the first seed")
+)
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	if !raceEnabled {
+		runtime.GOMAXPROCS(1) // one order of goroutines for one seed
+	}
+	os.Exit(m.Run())
+}
+
+// run runs one history in a bubble of its own.
+func run(t *testing.T, seed uint64, p profile) *world {
+	t.Helper()
+	// Real time, outside the bubble: code that waits for a lock or runs in a
+	// circle stops virtual time.
+	watchdog := time.AfterFunc(2*time.Minute, func() {
+		panic(fmt.Sprintf("profile %s, seed %d: virtual time stands still", p.name, seed))
+	})
+	defer watchdog.Stop()
+	cryptotest.SetGlobalRandom(t, seed)
+	var w *world
+	synctest.Test(t, func(*testing.T) { w = history(seed, p) })
+	return w
+}
+
+func (w *world) printTrace() string {
+	var b strings.Builder
+	for _, e := range w.trace {
+		fmt.Fprintln(&b, e)
+	}
+	return b.String()
+}
+
+// R-RO: thousands of histories, and in none a token is wasted that could have
+// been kept.
+func TestSimulation(t *testing.T) {
+	chosen := profiles
+	if *oneProfile != "" {
+		p, ok := profileNamed(*oneProfile)
+		if !ok {
+			t.Fatalf("there is no profile %q", *oneProfile)
+		}
+		chosen = []profile{p}
+	}
+	from, n := *firstOfMany, max(1, *seeds/len(chosen))
+	switch {
+	case *oneSeed != 0:
+		from, n = *oneSeed, 1
+	case *seeds == 0 && raceEnabled:
+		n = 10
+	case *seeds == 0 && testing.Short():
+		n = 20
+	case *seeds == 0:
+		n = 250
+	}
+	for _, p := range chosen {
+		t.Run(p.name, func(t *testing.T) {
+			began, total := time.Now(), map[string]int{}
+			failed := 0
+			for seed := from; seed < from+uint64(n); seed++ {
+				w := run(t, seed, p)
+				for what, n := range w.counts {
+					total[what] += n
+				}
+				if *oneSeed != 0 {
+					t.Log("\n" + w.printTrace())
+				}
+				if len(w.violations) == 0 {
+					continue
+				}
+				if failed++; failed == 1 && *oneSeed == 0 {
+					t.Logf("the trace of seed %d:\n%s", seed, w.printTrace())
+				}
+				t.Errorf("-sim.profile %s -sim.seed %d: %v", p.name, seed, w.violations[0])
+				if failed >= 10 {
+					break
+				}
+			}
+			t.Logf("%d seeds in %s", n, time.Since(began).Round(time.Millisecond))
+			for _, what := range slices.Sorted(maps.Keys(total)) {
+				if what != "" {
+					t.Logf("%8d  %s", total[what], what)
+				}
+			}
+		})
+	}
+}
