@@ -74,7 +74,8 @@ func (a *Auth) Import(ctx context.Context, refreshToken string) (userID string, 
 		case gr.Status != grantLive:
 			return "", fail("import", ErrReconnect, errLost)
 		default:
-			if err := a.advance(ctx, gr, version); err != nil {
+			// That the grant is no more is for the record to say: it may have moved.
+			if err := a.advance(ctx, gr, version); err != nil && !errors.Is(err, ErrReconnect) {
 				return "", err
 			}
 		}
