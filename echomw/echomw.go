@@ -1,0 +1,114 @@
+// Package echomw signs users in with Musixmatch in applications on Echo v4.
+// Its package echov5 is the same for Echo v5.
+//
+// Errors reach the application's HTTPErrorHandler as a *echo.HTTPError with the
+// status, the error code as its message, and the [core.Error] as its cause.
+//
+// Echo's logger prints queries, and the callback's query holds a one-time code.
+// Use it like this:
+//
+//	e.Use(middleware.LoggerWithConfig(middleware.LoggerConfig{Format: strings.ReplaceAll(middleware.DefaultLoggerConfig.Format, "${uri}", "${path}")}))
+package echomw
+
+import (
+	"errors"
+	"net/http"
+	"strings"
+
+	"github.com/labstack/echo/v4"
+	"github.com/mxmconnect/mxmconnect/core"
+)
+
+// Router is where routes are mounted: *echo.Echo or *echo.Group.
+type Router interface {
+	Any(path string, h echo.HandlerFunc, m ...echo.MiddlewareFunc) []*echo.Route
+	RouteNotFound(path string, h echo.HandlerFunc, m ...echo.MiddlewareFunc) *echo.Route
+}
+
+// Mount adds the routes of the mode: login, callback, logout and disconnect,
+// or, in connect mode, connect, callback and disconnect. Paths are those of
+// core.Config; on a group, the group's prefix is taken off, and Mount panics if
+// a route is not below it.
+func Mount(r Router, auth *core.Auth) {
+	prefix := prefixOf(r, auth.Routes()[0].Path)
+	for _, route := range auth.Routes() {
+		path, ok := strings.CutPrefix(route.Path, prefix+"/")
+		if !ok {
+			panic("echomw: the route " + route.Path + " is not below the group " + prefix)
+		}
+		r.Any("/"+path, func(c echo.Context) error {
+			return render(auth, c, route.Serve(c.Response(), c.Request()))
+		})
+	}
+}
+
+// Middleware puts the session and the user ID into the request's context, and
+// saves the session before the first byte of the answer.
+func Middleware(auth *core.Auth) echo.MiddlewareFunc {
+	return func(next echo.HandlerFunc) echo.HandlerFunc {
+		return func(c echo.Context) (err error) {
+			response := c.Response()
+			outer := response.Writer
+			defer func() { response.Writer = outer }() // before Echo renders err
+			auth.Wrap(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				c.SetRequest(r)
+				response.Writer = w
+				err = next(c)
+			})).ServeHTTP(&writer{outer, response}, c.Request())
+			return err
+		}
+	}
+}
+
+// RequireUser lets only signed-in users through. Others are sent to the login
+// if they navigate, and get an error otherwise. It works without Middleware.
+func RequireUser(auth *core.Auth) echo.MiddlewareFunc {
+	session := Middleware(auth)
+	return func(next echo.HandlerFunc) echo.HandlerFunc {
+		return session(func(c echo.Context) error {
+			if UserID(c) != "" {
+				return next(c)
+			}
+			return render(auth, c, auth.Challenge(c.Response(), c.Request()))
+		})
+	}
+}
+
+// UserID returns the Musixmatch user ID of the signed-in user, or "".
+func UserID(c echo.Context) string {
+	return core.UserID(c.Request().Context())
+}
+
+func render(auth *core.Auth, c echo.Context, err error) error {
+	var e *core.Error
+	if err == nil || auth.HandleError(c.Response(), c.Request(), err) {
+		return nil
+	} else if errors.As(err, &e) {
+		return echo.NewHTTPError(e.StatusCode(), e.Code).SetInternal(err)
+	}
+	return err
+}
+
+// prefixOf is the prefix of a group. Echo tells it only in the path of a route,
+// so here is one at which nothing was found before, either.
+func prefixOf(r Router, path string) string {
+	if _, root := r.(*echo.Echo); root {
+		return ""
+	}
+	return strings.TrimSuffix(strings.TrimSuffix(r.RouteNotFound(path, echo.NotFoundHandler).Path, path), "/")
+}
+
+// writer tells Echo when core itself has answered.
+type writer struct {
+	http.ResponseWriter
+	response *echo.Response
+}
+
+func (w *writer) WriteHeader(status int) {
+	if status >= http.StatusOK {
+		w.response.Status, w.response.Committed = status, true
+	}
+	w.ResponseWriter.WriteHeader(status)
+}
+
+func (w *writer) Unwrap() http.ResponseWriter { return w.ResponseWriter }

@@ -1,0 +1,94 @@
+// Package echov5 signs users in with Musixmatch in applications on Echo v5.
+// Package echomw is the same for Echo v4.
+//
+// Errors reach the application's HTTPErrorHandler as a *echo.HTTPError with the
+// status, the error code as its message, and the [core.Error] as its cause.
+package echov5
+
+import (
+	"errors"
+	"net/http"
+	"strings"
+
+	"github.com/labstack/echo/v5"
+	"github.com/mxmconnect/mxmconnect/core"
+)
+
+// Router is where routes are mounted: *echo.Echo or *echo.Group.
+type Router interface {
+	Any(path string, h echo.HandlerFunc, m ...echo.MiddlewareFunc) echo.RouteInfo
+	RouteNotFound(path string, h echo.HandlerFunc, m ...echo.MiddlewareFunc) echo.RouteInfo
+}
+
+// Mount adds the routes of the mode: login, callback, logout and disconnect,
+// or, in connect mode, connect, callback and disconnect. Paths are those of
+// core.Config; on a group, the group's prefix is taken off, and Mount panics if
+// a route is not below it.
+func Mount(r Router, auth *core.Auth) {
+	prefix := prefixOf(r, auth.Routes()[0].Path)
+	for _, route := range auth.Routes() {
+		path, ok := strings.CutPrefix(route.Path, prefix+"/")
+		if !ok {
+			panic("echov5: the route " + route.Path + " is not below the group " + prefix)
+		}
+		r.Any("/"+path, func(c *echo.Context) error {
+			return render(auth, c, route.Serve(c.Response(), c.Request()))
+		})
+	}
+}
+
+// Middleware puts the session and the user ID into the request's context, and
+// saves the session before the first byte of the answer.
+func Middleware(auth *core.Auth) echo.MiddlewareFunc {
+	return func(next echo.HandlerFunc) echo.HandlerFunc {
+		return func(c *echo.Context) (err error) {
+			outer := c.Response()
+			defer c.SetResponse(outer) // before Echo renders err
+			auth.Wrap(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				c.SetRequest(r)
+				c.SetResponse(w)
+				err = next(c)
+			})).ServeHTTP(outer, c.Request())
+			return err
+		}
+	}
+}
+
+// RequireUser lets only signed-in users through. Others are sent to the login
+// if they navigate, and get an error otherwise. It works without Middleware.
+func RequireUser(auth *core.Auth) echo.MiddlewareFunc {
+	session := Middleware(auth)
+	return func(next echo.HandlerFunc) echo.HandlerFunc {
+		return session(func(c *echo.Context) error {
+			if UserID(c) != "" {
+				return next(c)
+			}
+			return render(auth, c, auth.Challenge(c.Response(), c.Request()))
+		})
+	}
+}
+
+// UserID returns the Musixmatch user ID of the signed-in user, or "".
+func UserID(c *echo.Context) string {
+	return core.UserID(c.Request().Context())
+}
+
+func render(auth *core.Auth, c *echo.Context, err error) error {
+	var e *core.Error
+	if err == nil || auth.HandleError(c.Response(), c.Request(), err) {
+		return nil
+	} else if errors.As(err, &e) {
+		return echo.NewHTTPError(e.StatusCode(), e.Code).Wrap(err)
+	}
+	return err
+}
+
+// prefixOf is the prefix of a group. Echo tells it only in the path of a route,
+// so here is one at which nothing was found before, either.
+func prefixOf(r Router, path string) string {
+	if _, root := r.(*echo.Echo); root {
+		return ""
+	}
+	notFound := func(*echo.Context) error { return echo.ErrNotFound }
+	return strings.TrimSuffix(strings.TrimSuffix(r.RouteNotFound(path, notFound).Path, path), "/")
+}
