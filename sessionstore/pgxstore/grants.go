@@ -14,7 +14,7 @@ import (
 func (s *Store) FindGrant(ctx context.Context, key string) (r core.Record, found bool, err error) {
 	var left *float64
 	err = s.pool.QueryRow(ctx, `SELECT data, version, extract(epoch FROM expiry - now())::float8 FROM mxm_grants
-		WHERE key = $1 AND (expiry IS NULL OR expiry > now())`, mode, []byte(key)).Scan(&r.Data, &r.Version, &left)
+		WHERE key = $1 AND (expiry IS NULL OR expiry > now())`, s.mode, []byte(key)).Scan(&r.Data, &r.Version, &left)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return core.Record{}, false, nil
 	}

@@ -48,7 +48,7 @@ func migrate(ctx context.Context, pool *pgxpool.Pool) error {
 
 // storedVersion returns 0 when there are no tables.
 func storedVersion(ctx context.Context, pool *pgxpool.Pool) (version int, err error) {
-	err = pool.QueryRow(ctx, `SELECT version FROM mxm_schema`, mode).Scan(&version)
+	err = pool.QueryRow(ctx, `SELECT version FROM mxm_schema`, unnamed).Scan(&version)
 	var pgErr *pgconn.PgError
 	if errors.Is(err, pgx.ErrNoRows) || errors.As(err, &pgErr) && pgErr.Code == "42P01" { // undefined_table
 		return 0, nil

@@ -13,7 +13,7 @@ import (
 // expired is found=false and no error.
 func (s *Store) FindCtx(ctx context.Context, token string) (b []byte, found bool, err error) {
 	err = s.pool.QueryRow(ctx, `SELECT data FROM mxm_sessions WHERE token = $1 AND data IS NOT NULL AND expiry > now()`,
-		mode, []byte(token)).Scan(&b)
+		s.mode, []byte(token)).Scan(&b)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return nil, false, nil
 	}
