@@ -28,6 +28,8 @@ type coin struct {
 	expires   time.Time // of the access token, naturally
 	sent      time.Time // when the request was sent that issued it
 	spent     bool
+	odd       bool   // the client may think that the access token lives shorter
+	thrown    string // who closed the connection before the answer, for no reason
 	presented int
 	holders   []*process // who received it
 	storedAt  time.Time  // when the store had it, if it ever did
@@ -72,8 +74,22 @@ func (w *world) holder(c *coin) (who string, p *process) {
 	return "", nil
 }
 
-func (w *world) newCoin(f *family, x *exchange, refresh, access string) *coin {
-	c := &coin{family: f, n: len(f.coins) + 1, refresh: refresh, expires: time.Now().Add(w.life), sent: x.sent}
+// newFamily is a login at the server.
+func (w *world) newFamily(id int, u *user) *family {
+	if w.singleLogin {
+		for _, f := range w.families {
+			if f.user == u {
+				f.destroyed, f.cause = true, "replaced by a login"
+			}
+		}
+	}
+	f := &family{id: id, user: u}
+	w.families[id] = f
+	return f
+}
+
+func (w *world) newCoin(f *family, refresh, access string, sent time.Time) *coin {
+	c := &coin{family: f, n: len(f.coins) + 1, refresh: refresh, expires: time.Now().Add(w.life), sent: sent}
 	f.coins = append(f.coins, c)
 	w.coins[refresh] = c
 	w.access[access] = f
@@ -112,16 +128,7 @@ func (w *world) committed(x *exchange, m *mxmtest.Exchange) {
 	switch {
 	case x.kind == "code" && ok:
 		u := w.byID[m.Request.UserID]
-		if w.singleLogin {
-			for _, f := range w.families {
-				if f.user == u {
-					f.destroyed, f.cause = true, "replaced by a login"
-				}
-			}
-		}
-		f := &family{id: m.Request.Family, user: u}
-		w.families[f.id] = f
-		x.issued = w.newCoin(f, x, got.Refresh, got.Access)
+		x.issued = w.newCoin(w.newFamily(m.Request.Family, u), got.Refresh, got.Access, x.sent)
 		w.log(x.p, "server: %s logs in: %s", u.name(), w.name(got.Refresh))
 	case x.kind == "refresh":
 		c := w.coins[x.refresh]
@@ -158,7 +165,7 @@ func (w *world) committed(x *exchange, m *mxmtest.Exchange) {
 			known.expires = now.Add(w.life)
 		default:
 			c.spent = true
-			x.issued = w.newCoin(f, x, got.Refresh, got.Access)
+			x.issued = w.newCoin(f, got.Refresh, got.Access, x.sent)
 		}
 	}
 }
@@ -182,6 +189,9 @@ func (w *world) destroy(f *family, x *exchange, now time.Time) {
 
 // unheld says why nobody has the last tokens of a family.
 func (w *world) unheld(c *coin) string {
+	if c.thrown != "" {
+		w.wrong("I3", "", "%s has thrown the answer with %s away", c.thrown, w.name(c.refresh))
+	}
 	if len(c.holders) == 0 {
 		return "the answer reached nobody"
 	}
@@ -199,7 +209,7 @@ func (w *world) excuse(f *family) string {
 		before = f.coins[len(f.coins)-2]
 	}
 	late := time.Since(c.sent) > 4*w.lease
-	blind := before != nil && !time.Now().Before(before.expires) || w.blind
+	blind := w.blind || before != nil && (before.odd || !time.Now().Before(before.expires))
 	if c.storedAt.IsZero() && late && blind {
 		return "a holder was slow for more than four leases, the oracle blind"
 	}

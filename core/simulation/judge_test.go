@@ -18,7 +18,7 @@ func (w *world) judgeUser(u *user) {
 	h := u.slot.now()
 	w.log(nil, "%s ends as %s", u.name(), w.describe(h.content))
 	w.count("grants judged")
-	if w.mustBeDisconnected(u) && h.content.Status != "disconnected" {
+	if w.mustBeDisconnected(u) && h.found && h.content.Status != "disconnected" {
 		excuse := ""
 		if len(u.lost) > 0 {
 			excuse = "the store lost a write"
@@ -27,6 +27,7 @@ func (w *world) judgeUser(u *user) {
 		return
 	}
 	switch {
+	case !h.found && w.mustBeDisconnected(u):
 	case !h.found && !u.vanished:
 		w.wrong("I3", "", "the record of %s is gone", u.name())
 	case !h.found:
@@ -56,6 +57,10 @@ func (w *world) judgeLoss(u *user, record content) {
 		return
 	}
 	c := f.last()
+	if w.noRotation && !record.Unrotated {
+		w.lost("the server does not rotate, which nobody could know yet")
+		return
+	}
 	if _, p := w.holder(c); p != nil {
 		w.wrong("I3", "", "%s is lost (%s), but %s holds the live %s", u.name(), record.Reason, p.name(), w.name(c.refresh))
 		return
@@ -65,6 +70,8 @@ func (w *world) judgeLoss(u *user, record content) {
 		w.lost("the store lost a write")
 	case !c.storedAt.IsZero():
 		w.wrong("I3", "", "%s is lost (%s), but %s, which was stored, is unspent", u.name(), record.Reason, w.name(c.refresh))
+	case w.profile.grace && len(f.coins) > 1 && f.coins[len(f.coins)-2].presented == 1:
+		w.wrong("I3", "", "%s is lost (%s), though the server would have answered %s again", u.name(), record.Reason, w.name(f.coins[len(f.coins)-2].refresh))
 	default:
 		w.lost(w.unheld(c))
 	}

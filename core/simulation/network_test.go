@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -43,6 +44,7 @@ type exchange struct {
 	landed  time.Time // when the server had it in hand
 	issued  *coin     // what it got
 	heard   bool      // its process knew the server's clock
+	harmed  bool      // the answer never arrived whole
 	dice    *dice
 }
 
@@ -158,6 +160,10 @@ func (c *conn) Read(b []byte) (int, error) {
 func (c *conn) answer(b []byte, end error) {
 	c.w.mu.Lock()
 	defer c.w.mu.Unlock()
+	if x := c.x; c.isClosed && x.issued != nil && !x.harmed && !c.p.dead && !c.w.closing &&
+		time.Since(x.sent) < refreshTimeout-time.Second && c.p.stoppedBetween(x.sent, time.Now()) == 0 {
+		x.issued.thrown = c.p.name()
+	}
 	c.out, c.ended = b, end
 	select {
 	case c.news <- struct{}{}:
@@ -226,6 +232,9 @@ func (x *exchange) travel(c *conn) {
 	asked := x.kind == "refresh"
 
 	there := d.between(2*time.Millisecond, 120*time.Millisecond)
+	if p.slowPOST && asked {
+		there = d.between(5*time.Second, 25*time.Second)
+	}
 	switch {
 	case hit(p.loseRequest):
 		w.note(x.p, "net: request lost", "%s of %s is lost on the way", x.kind, w.name(x.refresh))
@@ -246,21 +255,33 @@ func (x *exchange) travel(c *conn) {
 
 	if hit(p.refuseRequest) {
 		w.note(x.p, "net: 503 before", "%s of %s is answered 503 unprocessed", x.kind, w.name(x.refresh))
-		status := pick(d, 503, 502, 429, 500)
+		status, code := pick(d, 503, 502, 429, 500, 401), "temporarily_unavailable"
+		if status == 401 { // somebody has deployed the wrong secret
+			code = "invalid_client"
+		}
 		header := http.Header{}
 		if d.chance(0.4) {
 			header.Set("Retry-After", strconv.Itoa(1+d.n(40)))
 		}
-		c.answer(response(status, header, []byte(`{"error":"temporarily_unavailable"}`)), io.EOF)
+		c.answer(response(status, header, []byte(`{"error":"`+code+`"}`)), io.EOF)
 		return
 	}
 
 	rec := x.serve()
-	answer := response(rec.Code, rec.Result().Header, rec.Body.Bytes())
+	header, body := rec.Result().Header, rec.Body.Bytes()
+	switch {
+	case asked && rec.Code == http.StatusOK && hit(p.odd):
+		body = x.spoil(header, body)
+	case x.kind == "look" && hit(p.lie) && w.mayLie(x):
+		w.note(x.p, "net: lie", "token-metadata calls a live token inactive")
+		body = []byte(`{"active":false}`)
+	}
+	answer := response(rec.Code, header, body)
 	back := d.between(2*time.Millisecond, 120*time.Millisecond)
 	switch {
 	case asked && hit(p.loseAnswer) || !asked && hit(p.loseAnswer/4):
 		how := pick(d, "reset", "silence", "502", "truncated")
+		x.harm()
 		w.note(x.p, "net: answer lost, "+how, "the answer to %s of %s is lost: %s", x.kind, w.name(x.refresh), how)
 		time.Sleep(back)
 		switch how {
@@ -269,7 +290,7 @@ func (x *exchange) travel(c *conn) {
 		case "502":
 			c.answer(response(502, http.Header{"Content-Type": {"text/html"}}, []byte("<h1>Bad Gateway</h1>")), io.EOF)
 		case "truncated":
-			c.answer(answer[:len(answer)-1-d.n(rec.Body.Len())], io.ErrUnexpectedEOF)
+			c.answer(answer[:len(answer)-1-d.n(len(body))], io.ErrUnexpectedEOF)
 		}
 		return
 	case hit(p.slow):
@@ -278,6 +299,58 @@ func (x *exchange) travel(c *conn) {
 	}
 	time.Sleep(back)
 	c.answer(answer, io.EOF)
+}
+
+func (x *exchange) harm() {
+	x.w.mu.Lock()
+	defer x.w.mu.Unlock()
+	x.harmed = true
+}
+
+var (
+	expiresIn = regexp.MustCompile(`"expires_in":\d+`)
+	tokenType = regexp.MustCompile(`"token_type":"Bearer",`)
+)
+
+// spoil makes an answer odd without touching its tokens.
+func (x *exchange) spoil(header http.Header, body []byte) []byte {
+	how := pick(x.dice, "expires_in -1", "expires_in soon", "expires_in 0", "expires_in missing", "no token_type", "text/html", "more after it")
+	x.w.note(x.p, "net: odd answer", "the answer to %s is odd: %s", x.kind, how)
+	x.w.mu.Lock()
+	if x.issued != nil && strings.HasPrefix(how, "expires_in") {
+		x.issued.odd = true
+	}
+	x.w.mu.Unlock()
+	switch how {
+	case "expires_in -1":
+		return expiresIn.ReplaceAll(body, []byte(`"expires_in":-1`))
+	case "expires_in soon":
+		return expiresIn.ReplaceAll(body, []byte(`"expires_in":"soon"`))
+	case "expires_in 0":
+		return expiresIn.ReplaceAll(body, []byte(`"expires_in":0`))
+	case "expires_in missing":
+		return expiresIn.ReplaceAll(body, []byte(`"expires":1`))
+	case "no token_type":
+		return tokenType.ReplaceAll(body, nil)
+	case "text/html":
+		header.Set("Content-Type", "text/html")
+		return body
+	}
+	return append(bytes.Clone(body), "<!-- proxy -->"...)
+}
+
+// mayLie reports whether token-metadata may call the token of x inactive: once
+// for each token is what the protocol promises to survive.
+func (w *world) mayLie(x *exchange) bool {
+	form, _ := url.ParseQuery(string(x.body))
+	token := form.Get("accessToken")
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.liedAbout[token] || len(w.users) == 0 || w.access[token] == nil || time.Since(w.access[token].last().sent) < 10*time.Second {
+		return false
+	}
+	w.liedAbout[token] = true
+	return true
 }
 
 // serve lets the server have the request.

@@ -20,7 +20,9 @@ type content struct {
 	Refresh string
 	Status  string
 	Reason  string
-	Intent  *struct {
+
+	Unrotated bool
+	Intent    *struct {
 		ID      string
 		Attempt int
 	}

@@ -35,6 +35,7 @@ type world struct {
 	skewed      bool // its clock is not ours
 	blind       bool // the oracle can prove nothing at this server
 	revokes     bool // the server revokes a family on a replay
+	noRotation  bool
 	singleLogin bool
 
 	background sync.WaitGroup // what does not end with the process that began it
@@ -53,7 +54,9 @@ type world struct {
 	families  map[int]*family
 	coins     map[string]*coin   // by refresh token
 	access    map[string]*family // by access token
+	liedAbout map[string]bool    // access tokens
 	inHand    []*exchange
+	closing   bool
 	exchanges int
 
 	crashes, pauses, losses int
@@ -137,7 +140,7 @@ func history(seed uint64, pr profile) *world {
 	w := &world{
 		seed: seed, profile: pr, start: time.Now(), lease: refreshTimeout * 3 / 2,
 		byID: map[string]*user{}, byHash: map[string]*user{},
-		families: map[int]*family{}, coins: map[string]*coin{}, access: map[string]*family{}, counts: map[string]int{},
+		families: map[int]*family{}, coins: map[string]*coin{}, access: map[string]*family{}, liedAbout: map[string]bool{}, counts: map[string]int{},
 	}
 	w.store = &store{w, map[string]*slot{}}
 	d := w.roll("world")
@@ -204,6 +207,9 @@ func (w *world) setUpServer(d *dice) {
 			w.revokes = true
 			settings = append(settings, "revokes families")
 		}
+		if w.profile.grace {
+			s.Grace = 10 * time.Minute
+		}
 		s.LoserInvalidRequest = d.chance(0.3)
 		if d.chance(0.15) {
 			s.Kill = mxmtest.PerUser
@@ -215,7 +221,7 @@ func (w *world) setUpServer(d *dice) {
 		}
 		if d.chance(0.06) {
 			s.NoRotation = true
-			w.blind = true
+			w.blind, w.noRotation = true, true
 			settings = append(settings, "does not rotate")
 		}
 		if d.chance(0.06) {
@@ -287,7 +293,7 @@ func (w *world) drive(u *user) {
 		}
 		procs := append([]*process(nil), w.procs...)
 		w.mu.Unlock()
-		if w.profile.churn && d.chance(0.06) {
+		if w.profile.churn && d.chance(0.04) {
 			p := pick(d, procs...)
 			calls.Go(func() { w.churn(p, u, d) })
 			continue
@@ -309,11 +315,10 @@ func (w *world) drive(u *user) {
 
 // churn logs in again or disconnects.
 func (w *world) churn(p *process, u *user, d *dice) {
-	defer recoverCrash(p)
 	ctx, cancel := context.WithTimeout(p.ctx, 20*time.Second)
 	defer cancel()
 	began := time.Now()
-	if d.chance(0.4) {
+	if d.chance(0.3) {
 		w.note(p, "disconnects", "%s disconnects", u.name())
 		err := p.auth.Disconnect(ctx, u.id)
 		w.mu.Lock()
@@ -334,12 +339,19 @@ func (w *world) churn(p *process, u *user, d *dice) {
 		u.logins--
 		u.login = time.Now()
 	}()
-	err := p.login(ctx, u)
+	var err error
+	if d.chance(0.3) {
+		issued := w.srv.Issue(u.id)
+		w.mu.Lock()
+		w.newCoin(w.newFamily(issued.ID, u), issued.RefreshToken, issued.AccessToken, time.Now())
+		w.log(p, "imports %s", w.name(issued.RefreshToken))
+		w.mu.Unlock()
+		_, err = p.auth.Import(ctx, issued.RefreshToken)
+	} else {
+		err = p.login(ctx, u)
+	}
 	w.note(p, "", "the login of %s ends: %v", u.name(), err)
 }
-
-// recoverCrash ends a caller whose process was killed under it.
-func recoverCrash(*process) {}
 
 // login is a whole login through the routes, with the browser's part.
 func (p *process) login(ctx context.Context, u *user) error {
@@ -535,6 +547,7 @@ func (w *world) close(goroutines int) {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
 	w.mu.Lock()
+	w.closing = true
 	procs := append([]*process(nil), w.procs...)
 	w.mu.Unlock()
 	for _, p := range procs {
