@@ -81,10 +81,11 @@ const (
 	// that a tombstone lives, and 128k of them at most.
 	rememberFor     = tombstoneLife
 	keepersPerShard = 512
+	evictEvery      = time.Hour
 )
 
 // keepers finds the keeper of a user. Reading takes no lock; adding one copies
-// the shard, and leaves out who has not been used for long.
+// the shard, and now and then leaves out who has not been used for long.
 type keepers struct {
 	seed   maphash.Seed
 	start  time.Time
@@ -92,8 +93,9 @@ type keepers struct {
 }
 
 type keeperShard struct {
-	mu  sync.Mutex
-	all atomic.Pointer[map[string]*keeper]
+	all     atomic.Pointer[map[string]*keeper]
+	mu      sync.Mutex
+	evicted time.Duration // when who is idle was last left out
 }
 
 func (ks *keepers) shard(sub string) *keeperShard {
@@ -137,9 +139,13 @@ func (ks *keepers) add(sub string) *keeper {
 	if all := s.all.Load(); all != nil {
 		maps.Copy(next, *all)
 	}
-	evictIdle(next, time.Since(ks.start))
+	now := time.Since(ks.start)
+	if len(next) >= keepersPerShard || now-s.evicted >= evictEvery {
+		s.evicted = now
+		evictIdle(next, now)
+	}
 	k := &keeper{sub: sub, early: jitter()}
-	k.used.Store(int64(time.Since(ks.start)))
+	k.used.Store(int64(now))
 	next[sub] = k
 	s.all.Store(&next)
 	return k
