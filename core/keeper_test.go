@@ -41,7 +41,7 @@ func TestKeepersAreBounded(t *testing.T) {
 		require.Nil(t, ks.find(first.sub))
 		require.True(t, first.evicted)
 
-		time.Sleep(rememberFor)
+		time.Sleep(rememberFor + time.Second)
 		last := another()
 		require.Len(t, *shard.all.Load(), 2)
 		require.Same(t, busy, ks.find("busy"))
