@@ -13,12 +13,12 @@ import (
 // managerCases run scs itself over the store, as an application does.
 var managerCases = []sessionCase{
 	{"scs: load and commit", "What scs commits, scs loads.", func(t *testing.T, s scs.CtxStore) {
-		m := manager(s)
+		m := HashedSessions(s)
 		token := signIn(t, m)
 		wantUser(t, m, token, "ada")
 	}},
 	{"scs: destroy", "After Destroy, a request that had loaded the session commits in vain.", func(t *testing.T, s scs.CtxStore) {
-		m := manager(s)
+		m := HashedSessions(s)
 		token := signIn(t, m)
 		slow, logout := load(t, m, token), load(t, m, token)
 		if err := m.Destroy(logout); err != nil {
@@ -31,7 +31,7 @@ var managerCases = []sessionCase{
 		wantUser(t, m, token, "")
 	}},
 	{"scs: renew", "After RenewToken, the old token is dead for requests that had loaded it, and the new one lives.", func(t *testing.T, s scs.CtxStore) {
-		m := manager(s)
+		m := HashedSessions(s)
 		token := signIn(t, m)
 		slow, renew := load(t, m, token), load(t, m, token)
 		if err := m.RenewToken(renew); err != nil {
@@ -48,7 +48,7 @@ var managerCases = []sessionCase{
 		wantUser(t, m, renewed, "ada")
 	}},
 	{"scs: slow request over HTTP", "A request that was running when its user logged out does not sign that browser in again.", func(t *testing.T, s scs.CtxStore) {
-		m := manager(s)
+		m := HashedSessions(s)
 		token := signIn(t, m)
 		running, loggedOut := make(chan struct{}), make(chan struct{})
 		mux := http.NewServeMux()
@@ -86,11 +86,11 @@ var managerCases = []sessionCase{
 	}},
 }
 
-// manager commits on every request, which is the setting where scs's own stores
-// bring sessions back. It is made by hand because scs.New starts a goroutine for
-// a store of its own.
-func manager(s scs.CtxStore) *scs.SessionManager {
-	return &scs.SessionManager{
+// HashedSessions returns a manager that hashes its tokens and, having an idle
+// timeout, commits on every request: the setting where scs's own stores bring
+// sessions back.
+func HashedSessions(s scs.CtxStore) *scs.SessionManager {
+	return &scs.SessionManager{ // scs.New would start a goroutine for a store of its own
 		Store:            s,
 		Codec:            scs.GobCodec{},
 		Lifetime:         24 * time.Hour,
