@@ -38,7 +38,7 @@ func run(ctx context.Context, log *slog.Logger, route func(*Demo) http.Handler) 
 	if listener != nil {
 		defer listener.Close()
 	}
-	cfg, fake := env.Musixmatch(log, env.RedirectURL(origin))
+	cfg, fake := env.Musixmatch(env.RedirectURL(origin))
 	apiURL := env.Get("MXM_API_URL", "")
 	if fake != nil {
 		defer fake.Close()
@@ -48,9 +48,9 @@ func run(ctx context.Context, log *slog.Logger, route func(*Demo) http.Handler) 
 		cfg.APIOrigins = []string{env.Origin("MXM_API_URL", apiURL)}
 	}
 	idleTimeout := env.Duration("MXM_IDLE_TIMEOUT", 30*time.Minute)
-	storeURL := env.Get("MXM_STORE", "memory:")
+	storeURL := env.Get("MXM_STORE", stores.Memory)
 	cfg.Keys = env.Keys("MXM_KEYS")
-	if cfg.Keys == nil && storeURL != "memory:" {
+	if cfg.Keys == nil && storeURL != stores.Memory {
 		env.Reject("MXM_KEYS", "is required with any store but memory: other instances, and this one after a restart, must open what is stored")
 	}
 	if err := env.Err(); err != nil {
@@ -69,6 +69,7 @@ func run(ctx context.Context, log *slog.Logger, route func(*Demo) http.Handler) 
 	cfg.Sessions = core.NewSessions(store)
 	cfg.Sessions.IdleTimeout = idleTimeout
 	cfg.ErrorHandler = core.WriteError
+	cfg.Logger = log
 	auth, err := setup.NewAuth(cfg)
 	if err != nil {
 		return err
@@ -78,6 +79,7 @@ func run(ctx context.Context, log *slog.Logger, route func(*Demo) http.Handler) 
 	if err != nil {
 		return err
 	}
+	setup.Announce(log, fake)
 	fmt.Printf("Open %s://%s/ in a browser. Ctrl-C ends it.\n", public.Scheme, public.Host)
 	log.Info("listening", "address", listener.Addr().String())
 	demo := &Demo{Auth: auth, Log: log, sessions: cfg.Sessions, apiURL: apiURL, offline: fake != nil}

@@ -13,12 +13,12 @@ const maxPath = 200 // bytes of a path in the log: a visitor chooses it
 func LogRequests(log *slog.Logger, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		start, sw := time.Now(), &statusWriter{ResponseWriter: w, status: http.StatusOK}
-		defer func() { logRequest(log, r.Method, r.URL.Path, sw.status, time.Since(start)) }()
+		defer func() { LogRequest(log, r.Method, r.URL.Path, sw.status, time.Since(start)) }()
 		next.ServeHTTP(sw, r)
 	})
 }
 
-func logRequest(log *slog.Logger, method, path string, status int, took time.Duration) {
+func LogRequest(log *slog.Logger, method, path string, status int, took time.Duration) {
 	log.Info("request", "method", method, "path", path[:min(len(path), maxPath)], "status", status, "took", took)
 }
 

@@ -25,7 +25,9 @@ const grace = 45 * time.Second
 func Main(run func(ctx context.Context, log *slog.Logger) error) {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second signal does not wait
-	err := run(ctx, slog.New(slog.NewJSONHandler(os.Stderr, nil)))
+	log := slog.New(slog.NewJSONHandler(os.Stderr, nil))
+	slog.SetDefault(log) // for what drivers have to say
+	err := run(ctx, log)
 	if err == nil {
 		return
 	}

@@ -11,23 +11,18 @@ import (
 // Musixmatch returns the configuration of the client in MXM_CLIENT_ID and
 // MXM_CLIENT_SECRET. If both are empty the example is offline: a fake
 // Musixmatch, which the caller closes, takes the place of the real one.
-func (e *Environment) Musixmatch(log *slog.Logger, redirectURL string) (core.Config, *mxmtest.Server) {
+func (e *Environment) Musixmatch(redirectURL string) (core.Config, *mxmtest.Server) {
 	cfg := core.Config{
 		ClientID:       os.Getenv("MXM_CLIENT_ID"),
 		ClientSecret:   os.Getenv("MXM_CLIENT_SECRET"),
 		RedirectURL:    redirectURL,
 		BaseURL:        os.Getenv("MXM_BASE_URL"),
 		RefreshTimeout: e.Duration("MXM_REFRESH_TIMEOUT", 0),
-		Logger:         log,
 	}
 	switch {
 	case cfg.ClientID == "" && cfg.ClientSecret == "":
 		fake := mxmtest.NewServer()
 		fake.AddClient(mxmtest.DefaultClientID, mxmtest.DefaultClientSecret, redirectURL)
-		if cfg.BaseURL != "" {
-			log.Warn("MXM_BASE_URL is not used: there is no MXM_CLIENT_ID")
-		}
-		log.Info("offline mode: a fake Musixmatch runs in this process; set MXM_CLIENT_ID and MXM_CLIENT_SECRET for the real one", "base_url", fake.URL)
 		cfg.ClientID, cfg.ClientSecret, cfg.BaseURL = mxmtest.DefaultClientID, mxmtest.DefaultClientSecret, fake.URL
 		return cfg, fake
 	case cfg.ClientID == "":
@@ -36,4 +31,15 @@ func (e *Environment) Musixmatch(log *slog.Logger, redirectURL string) (core.Con
 		e.Reject("MXM_CLIENT_SECRET", "is empty, but MXM_CLIENT_ID is not; set both, or neither to work offline")
 	}
 	return cfg, nil
+}
+
+// Announce says in the log that an example is offline. fake may be nil.
+func Announce(log *slog.Logger, fake *mxmtest.Server) {
+	if fake == nil {
+		return
+	}
+	log.Info("offline mode: a fake Musixmatch runs in this process; set MXM_CLIENT_ID and MXM_CLIENT_SECRET for the real one", "base_url", fake.URL)
+	if os.Getenv("MXM_BASE_URL") != "" {
+		log.Warn("MXM_BASE_URL is not used in offline mode")
+	}
 }

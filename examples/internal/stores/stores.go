@@ -4,30 +4,130 @@ package stores
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/url"
 	"strings"
+	"time"
 
 	"github.com/alexedwards/scs/v2"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/redis/go-redis/v9"
 
 	"github.com/mxmconnect/mxmconnect/core"
 	"github.com/mxmconnect/mxmconnect/examples/internal/setup"
+	"github.com/mxmconnect/mxmconnect/sessionstore/memstore"
+	"github.com/mxmconnect/mxmconnect/sessionstore/pgxstore"
+	"github.com/mxmconnect/mxmconnect/sessionstore/redisstore"
+	"github.com/mxmconnect/mxmconnect/sessionstore/sqlitestore"
 )
 
-// Store is one value in two roles, as all packages under sessionstore return it.
+// Store is one value in two roles, as every package under sessionstore has it.
 type Store interface {
 	scs.CtxStore
 	core.GrantStore
 }
 
-const variable = "MXM_STORE"
+const (
+	// Memory is the URL of the store that needs no keys: it ends with the process.
+	Memory = "memory:"
 
-// Open opens memory:, sqlite:PATH, redis://… or postgres://…. Call close in the
-// end. Its errors hold nothing of the URL, which may have a password in it.
+	redisPrefix = "mxmconnect:"
+	patience    = 10 * time.Second // with a server that does not answer
+)
+
+var errURL = errors.New("must be memory:, sqlite:PATH, redis://HOST:PORT/DB or postgres://USER:PASSWORD@HOST:PORT/DB")
+
+// Open opens memory:, sqlite:PATH, redis://… or postgres://…, the value of
+// MXM_STORE. Call close in the end.
 func Open(ctx context.Context, storeURL string) (store Store, close func(), err error) {
-	scheme, _, _ := strings.Cut(storeURL, ":")
-	switch {
-	case storeURL == "memory:":
-		return core.NewMemory(), func() {}, nil
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	scheme, path, _ := strings.Cut(storeURL, ":")
+	switch scheme {
+	case "memory":
+		if path == "" {
+			return memstore.New(), func() {}, nil
+		}
+		err = errURL
+	case "sqlite":
+		store, close, err = openSQLite(path)
+	case "redis", "rediss":
+		store, close, err = openRedis(ctx, storeURL)
+	case "postgres", "postgresql":
+		store, close, err = openPostgres(ctx, storeURL)
+	default:
+		err = errURL
 	}
-	_ = scheme
-	return nil, nil, &setup.Mistake{Variable: variable, Problem: "must be memory:, sqlite:PATH, redis://… or postgres://…"}
+	if err != nil {
+		return nil, nil, &setup.Mistake{Variable: "MXM_STORE", Problem: problem(err, storeURL)}
+	}
+	return store, close, nil
+}
+
+func openSQLite(path string) (Store, func(), error) {
+	if path == "" {
+		return nil, nil, errURL
+	}
+	s, err := sqlitestore.Open(path)
+	if err != nil {
+		return nil, nil, err
+	}
+	return s, func() { _ = s.Close() }, nil
+}
+
+func openRedis(ctx context.Context, storeURL string) (Store, func(), error) {
+	options, err := redis.ParseURL(storeURL)
+	if err != nil {
+		return nil, nil, errURL // its own error would quote the URL
+	}
+	redis.SetLogger(quiet{})
+	client := redis.NewClient(options)
+	s, err := redisstore.New(ctx, client, redisPrefix)
+	if err != nil {
+		_ = client.Close()
+		return nil, nil, err
+	}
+	return s, func() { _ = client.Close() }, nil
+}
+
+// quiet keeps go-redis's own lines out of a log of structured ones. What they
+// report comes back as an error, too.
+type quiet struct{}
+
+func (quiet) Printf(ctx context.Context, format string, v ...any) {
+	slog.DebugContext(ctx, fmt.Sprintf(format, v...))
+}
+
+func openPostgres(ctx context.Context, storeURL string) (Store, func(), error) {
+	config, err := pgxpool.ParseConfig(storeURL)
+	if err != nil {
+		return nil, nil, errURL
+	}
+	pool, err := pgxpool.NewWithConfig(ctx, config)
+	if err != nil {
+		return nil, nil, err
+	}
+	s, err := pgxstore.New(ctx, pool)
+	if err != nil {
+		pool.Close()
+		return nil, nil, err
+	}
+	return s, func() { _ = s.Close(); pool.Close() }, nil
+}
+
+// problem says why a store cannot be opened, in one line and without the
+// password that may be in its URL.
+func problem(err error, storeURL string) string {
+	if errors.Is(err, errURL) {
+		return err.Error()
+	}
+	text := "cannot be opened: " + strings.Join(strings.Fields(err.Error()), " ")
+	if u, err := url.Parse(storeURL); err == nil && u.User != nil {
+		if password, _ := u.User.Password(); password != "" && strings.Contains(text, password) {
+			return "cannot be opened"
+		}
+	}
+	return text
 }

@@ -1,0 +1,53 @@
+// Command gin is the demo app on Gin. It runs offline as it is, and against
+// Musixmatch with MXM_CLIENT_ID and MXM_CLIENT_SECRET.
+package main
+
+import (
+	"net/http"
+
+	"github.com/gin-gonic/gin"
+
+	"github.com/mxmconnect/mxmconnect/core"
+	"github.com/mxmconnect/mxmconnect/examples/internal/demo"
+	"github.com/mxmconnect/mxmconnect/ginmw"
+)
+
+func main() { demo.Run(routes) }
+
+func routes(d *demo.Demo) http.Handler {
+	handle := func(h demo.Handler) gin.HandlerFunc {
+		return func(c *gin.Context) {
+			if err := h(c.Writer, c.Request, ginmw.UserID(c)); err != nil {
+				core.WriteError(c.Writer, c.Request, err)
+			}
+		}
+	}
+	signedIn := ginmw.RequireUser(d.Auth)
+
+	gin.SetMode(gin.ReleaseMode)
+	r := gin.New()
+	r.HandleMethodNotAllowed = true
+	r.RedirectTrailingSlash = false // Gin's own redirect repeats the query, and is cached
+	get := func(path string, handlers ...gin.HandlerFunc) {
+		r.Match([]string{http.MethodGet, http.MethodHead}, path, handlers...)
+	}
+	r.Use(gin.LoggerWithConfig(gin.LoggerConfig{
+		SkipQueryString: true, // the callback's holds a code
+		Formatter: func(p gin.LogFormatterParams) string {
+			demo.LogRequest(d.Log, p.Method, p.Path, p.StatusCode, p.Latency)
+			return ""
+		},
+	}))
+	get("/healthz", handle(d.Health)) // before Middleware: it needs no session
+
+	r.Use(ginmw.Middleware(d.Auth))
+	ginmw.Mount(r, d.Auth)
+	get("/", handle(d.Home))
+	get("/me", signedIn, handle(d.Me))
+	get("/whoami", signedIn, handle(d.WhoAmI))
+	get("/verify", signedIn, handle(d.Verify))
+	get("/slow", signedIn, handle(d.Slow))
+	r.NoRoute(handle(d.NotFound))
+	r.NoMethod(handle(d.WrongMethod))
+	return r
+}
