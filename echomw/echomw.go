@@ -4,10 +4,19 @@
 // Errors reach the application's HTTPErrorHandler as a *echo.HTTPError with the
 // status, the error code as its message, and the [core.Error] as its cause.
 //
-// Echo's logger prints queries, and the callback's query holds a one-time code.
-// Use it like this:
+// Echo's request logger prints queries, and the callback's query holds a
+// one-time code. LogURIPath is the line that keeps it out:
 //
-//	e.Use(middleware.LoggerWithConfig(middleware.LoggerConfig{Format: strings.ReplaceAll(middleware.DefaultLoggerConfig.Format, "${uri}", "${path}")}))
+//	e.Use(middleware.RequestLoggerWithConfig(middleware.RequestLoggerConfig{
+//		LogMethod: true, LogStatus: true, HandleError: true,
+//		LogURIPath: true, // never LogURI
+//		LogValuesFunc: func(c echo.Context, v middleware.RequestLoggerValues) error {
+//			slog.Info("request", "method", v.Method, "path", v.URIPath, "status", v.Status)
+//			return nil
+//		},
+//	}))
+//
+// The older middleware.Logger takes ${path} for ${uri} in its Format.
 package echomw
 
 import (
@@ -32,11 +41,11 @@ type Router interface {
 func Mount(r Router, auth *core.Auth) {
 	prefix := prefixOf(r, auth.Routes()[0].Path)
 	for _, route := range auth.Routes() {
-		path, ok := strings.CutPrefix(route.Path, prefix+"/")
+		path, ok := strings.CutPrefix(route.Path, prefix)
 		if !ok {
 			panic("echomw: the route " + route.Path + " is not below the group " + prefix)
 		}
-		r.Any("/"+path, func(c echo.Context) error {
+		r.Any(path, func(c echo.Context) error {
 			return render(auth, c, route.Serve(c.Response(), c.Request()))
 		})
 	}
@@ -95,7 +104,7 @@ func prefixOf(r Router, path string) string {
 	if _, root := r.(*echo.Echo); root {
 		return ""
 	}
-	return strings.TrimSuffix(strings.TrimSuffix(r.RouteNotFound(path, echo.NotFoundHandler).Path, path), "/")
+	return strings.TrimSuffix(r.RouteNotFound(path, echo.NotFoundHandler).Path, path)
 }
 
 // writer tells Echo when core itself has answered.

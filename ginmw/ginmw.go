@@ -1,10 +1,15 @@
 // Package ginmw signs users in with Musixmatch in applications on Gin.
 //
 // Gin's logger prints queries, and the callback's query holds a one-time code.
-// Its recovery prints cookies: in debug mode always, and in any mode when the
-// connection broke. Use both like this:
+// Gin's recovery prints cookies: always in debug mode, and in any mode after a
+// broken connection. This is how neither does:
 //
-//	r.Use(gin.LoggerWithConfig(gin.LoggerConfig{SkipQueryString: true}), gin.RecoveryWithWriter(nil))
+//	r := gin.New()
+//	r.Use(gin.LoggerWithConfig(gin.LoggerConfig{SkipQueryString: true}))
+//	r.Use(gin.CustomRecoveryWithWriter(nil, func(c *gin.Context, p any) {
+//		slog.Error("panic", "error", p, "stack", string(debug.Stack()))
+//		c.AbortWithStatus(http.StatusInternalServerError)
+//	}))
 package ginmw
 
 import (

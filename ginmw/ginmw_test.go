@@ -1,6 +1,8 @@
 package ginmw_test
 
 import (
+	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"testing"
@@ -16,10 +18,31 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-func TestAdapter(t *testing.T) { adaptertest.Run(t, build) }
+func TestAdapter(t *testing.T) {
+	adaptertest.Run(t, func(app adaptertest.App) http.Handler { return build(gin.New(), app) })
+}
 
-func build(app adaptertest.App) http.Handler {
-	r := gin.New()
+// The setup is the one of the package's documentation.
+func TestLogging(t *testing.T) {
+	gin.SetMode(gin.DebugMode)
+	gin.DefaultWriter = io.Discard
+	defer gin.SetMode(gin.ReleaseMode)
+	adaptertest.RunLogging(t, func(app adaptertest.App, log io.Writer) http.Handler {
+		r := gin.New()
+		r.Use(gin.LoggerWithConfig(gin.LoggerConfig{SkipQueryString: true, Output: log}))
+		r.Use(gin.CustomRecoveryWithWriter(nil, func(c *gin.Context, p any) {
+			fmt.Fprintln(log, "panic", p)
+			c.AbortWithStatus(http.StatusInternalServerError)
+		}))
+		return build(r, app)
+	})
+}
+
+func BenchmarkGin(b *testing.B) {
+	adaptertest.Benchmark(b, func(app adaptertest.App) http.Handler { return build(gin.New(), app) })
+}
+
+func build(r *gin.Engine, app adaptertest.App) http.Handler {
 	if app.Middleware {
 		r.Use(ginmw.Middleware(app.Auth))
 	}

@@ -1,6 +1,7 @@
 package nethttpmw_test
 
 import (
+	"fmt"
 	"io"
 	"net/http"
 	"testing"
@@ -11,15 +12,17 @@ import (
 	"github.com/mxmconnect/mxmconnect/nethttpmw"
 )
 
-func TestServeMux(t *testing.T) {
-	adaptertest.Run(t, func(app adaptertest.App) http.Handler {
-		mux := http.NewServeMux()
-		build(mux, app)
-		if app.Middleware {
-			return nethttpmw.Middleware(app.Auth)(mux)
-		}
-		return mux
-	})
+func TestServeMux(t *testing.T) { adaptertest.Run(t, serveMux) }
+
+func BenchmarkServeMux(b *testing.B) { adaptertest.Benchmark(b, serveMux) }
+
+func serveMux(app adaptertest.App) http.Handler {
+	mux := http.NewServeMux()
+	build(mux, app)
+	if app.Middleware {
+		return nethttpmw.Middleware(app.Auth)(mux)
+	}
+	return mux
 }
 
 func TestChi(t *testing.T) {
@@ -30,6 +33,23 @@ func TestChi(t *testing.T) {
 		}
 		build(r, app)
 		return r
+	})
+}
+
+// An access log on net/http: the path, never the query, and no headers.
+func TestLogging(t *testing.T) {
+	adaptertest.RunLogging(t, func(app adaptertest.App, log io.Writer) http.Handler {
+		next := serveMux(app)
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			defer func() {
+				if p := recover(); p != nil {
+					fmt.Fprintln(log, "panic", p, r.URL.Path)
+					w.WriteHeader(http.StatusInternalServerError)
+				}
+			}()
+			fmt.Fprintln(log, r.Method, r.URL.Path)
+			next.ServeHTTP(w, r)
+		})
 	})
 }
 

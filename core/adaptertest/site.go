@@ -32,7 +32,7 @@ const (
 
 // site is an application under test, its fake Musixmatch, and all it said.
 type site struct {
-	t        *testing.T
+	t        testing.TB
 	mxm      *mxmtest.Server
 	auth     *core.Auth
 	sessions *scs.SessionManager
@@ -62,7 +62,7 @@ type page struct {
 	serve       func(*site, http.ResponseWriter, *http.Request) error
 }
 
-func start(t *testing.T, adapter Adapter, with setup) *site {
+func start(t testing.TB, adapter Adapter, with setup) *site {
 	t.Helper()
 	s := &site{t: t, mxm: mxmtest.NewServer(), store: &store{memory: core.NewMemory()}, secrets: make(map[string]string)}
 	t.Cleanup(s.mxm.Close)

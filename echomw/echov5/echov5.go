@@ -3,6 +3,18 @@
 //
 // Errors reach the application's HTTPErrorHandler as a *echo.HTTPError with the
 // status, the error code as its message, and the [core.Error] as its cause.
+//
+// Echo's request logger prints queries, and the callback's query holds a
+// one-time code. LogURIPath is the line that keeps it out:
+//
+//	e.Use(middleware.RequestLoggerWithConfig(middleware.RequestLoggerConfig{
+//		LogMethod: true, LogStatus: true, HandleError: true,
+//		LogURIPath: true, // never LogURI
+//		LogValuesFunc: func(c *echo.Context, v middleware.RequestLoggerValues) error {
+//			slog.Info("request", "method", v.Method, "path", v.URIPath, "status", v.Status)
+//			return nil
+//		},
+//	}))
 package echov5
 
 import (
@@ -27,11 +39,11 @@ type Router interface {
 func Mount(r Router, auth *core.Auth) {
 	prefix := prefixOf(r, auth.Routes()[0].Path)
 	for _, route := range auth.Routes() {
-		path, ok := strings.CutPrefix(route.Path, prefix+"/")
+		path, ok := strings.CutPrefix(route.Path, prefix)
 		if !ok {
 			panic("echov5: the route " + route.Path + " is not below the group " + prefix)
 		}
-		r.Any("/"+path, func(c *echo.Context) error {
+		r.Any(path, func(c *echo.Context) error {
 			return render(auth, c, route.Serve(c.Response(), c.Request()))
 		})
 	}
@@ -90,5 +102,5 @@ func prefixOf(r Router, path string) string {
 		return ""
 	}
 	notFound := func(*echo.Context) error { return echo.ErrNotFound }
-	return strings.TrimSuffix(strings.TrimSuffix(r.RouteNotFound(path, notFound).Path, path), "/")
+	return strings.TrimSuffix(r.RouteNotFound(path, notFound).Path, path)
 }

@@ -1,18 +1,44 @@
 package echov5_test
 
 import (
+	"fmt"
+	"io"
+	"log/slog"
 	"net/http"
 	"testing"
 
 	"github.com/labstack/echo/v5"
+	"github.com/labstack/echo/v5/middleware"
 	"github.com/mxmconnect/mxmconnect/core/adaptertest"
 	"github.com/mxmconnect/mxmconnect/echomw/echov5"
 )
 
-func TestAdapter(t *testing.T) { adaptertest.Run(t, build) }
+func TestAdapter(t *testing.T) {
+	adaptertest.Run(t, func(app adaptertest.App) http.Handler { return build(echo.New(), app) })
+}
 
-func build(app adaptertest.App) http.Handler {
-	e := echo.New()
+// The setup is the one of the package's documentation.
+func TestLogging(t *testing.T) {
+	adaptertest.RunLogging(t, func(app adaptertest.App, log io.Writer) http.Handler {
+		e := echo.New()
+		e.Logger = slog.New(slog.NewTextHandler(log, nil))
+		e.Use(middleware.RequestLoggerWithConfig(middleware.RequestLoggerConfig{
+			LogMethod: true, LogStatus: true, HandleError: true,
+			LogURIPath: true,
+			LogValuesFunc: func(_ *echo.Context, v middleware.RequestLoggerValues) error {
+				_, err := fmt.Fprintln(log, v.Method, v.URIPath, v.Status, v.Error)
+				return err
+			},
+		}), middleware.Recover())
+		return build(e, app)
+	})
+}
+
+func BenchmarkEchoV5(b *testing.B) {
+	adaptertest.Benchmark(b, func(app adaptertest.App) http.Handler { return build(echo.New(), app) })
+}
+
+func build(e *echo.Echo, app adaptertest.App) http.Handler {
 	if app.Middleware {
 		e.Use(echov5.Middleware(app.Auth))
 	}
