@@ -38,8 +38,3 @@ func TestStoreBehindPgBouncer(t *testing.T) {
 	storetest.RunSessions(t, func(t *testing.T) scs.CtxStore { return s })
 	storetest.RunGrants(t, func(t *testing.T) core.GrantStore { return s })
 }
-
-func BenchmarkStore(b *testing.B) {
-	s, _ := open(b, engines.StartPostgres(b).URL())
-	storetest.Benchmark(b, func(b *testing.B) storetest.Store { return s })
-}

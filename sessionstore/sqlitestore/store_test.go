@@ -27,8 +27,3 @@ func TestStore(t *testing.T) {
 	storetest.RunSessions(t, func(t *testing.T) scs.CtxStore { return s })
 	storetest.RunGrants(t, func(t *testing.T) core.GrantStore { return s })
 }
-
-func BenchmarkStore(b *testing.B) {
-	s := open(b, filepath.Join(b.TempDir(), "bench.db"))
-	storetest.Benchmark(b, func(b *testing.B) storetest.Store { return s })
-}
