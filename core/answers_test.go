@@ -141,6 +141,19 @@ func TestAnswersOfTheTokenEndpoint(t *testing.T) {
 			time.Sleep(3 * lease)
 			w.unharmed(3, a)
 		},
+		"no expires_in: when the token ends by itself is not known, so inactive proves nothing": func(t *testing.T, w *world) {
+			a, b := w.start(), w.start()
+			w.srv.Configure(func(s *mxmtest.Settings) { s.AccessLifetime = 150 * time.Second })
+			w.srv.Fail(mxmtest.Token, mxmtest.DropField("expires_in"))
+			w.signIn(a)
+			time.Sleep(4 * time.Minute)
+			w.killAfterIntent(b)
+			a.TokenSource(t.Context(), alice).Token()
+			time.Sleep(5 * lease)
+			a.token(t)
+			require.Len(t, w.refreshes(), 1)
+			require.Empty(t, a.kinds(core.EventReconnect))
+		},
 		"a refresh token and nothing else": func(t *testing.T, w *world) {
 			a := w.start()
 			w.signIn(a)

@@ -67,9 +67,9 @@ func newEndpointClient(c *Config) *endpointClient {
 type tokens struct {
 	Access, Refresh, Scope string
 	ExpiresIn              time.Duration
-	Issued                 time.Time // by the server's clock if Dated, else by ours
-	Dated                  bool
-	Whole                  bool // the answer arrived complete and was one JSON object
+	Issued                 time.Time // by the server's clock where it said it, else by ours
+	Dated                  bool      // the server said when it issued the access token, and for how long
+	Whole                  bool      // the answer arrived complete and was one JSON object
 
 	// Defect is what is wrong with an answer of which the tokens were saved
 	// all the same, or nil.
@@ -166,7 +166,7 @@ func (c *endpointClient) token(ctx context.Context, form url.Values, maySend fun
 		return nil, a.refusal("the token endpoint")
 	}
 	t := parseTokens(a.body)
-	t.Issued, t.Dated = a.date, a.dated
+	t.Issued, t.Dated = a.date, a.dated && t.Dated
 	t.Whole = t.Whole && a.problem == nil
 	if t.Defect == nil && !a.isJSON {
 		t.Defect = errors.New("the answer is not application/json")
@@ -333,8 +333,9 @@ func parseTokens(body []byte) *tokens {
 		defect("the answer is not one JSON object")
 	}
 	t.Refresh, _ = stringField(fields["refresh_token"])
-	if t.Refresh != "" && !validToken(t.Refresh) {
+	if raw, ok := fields["refresh_token"]; ok && string(raw) != "null" && !validToken(t.Refresh) {
 		defect("refresh_token is not a token")
+		t.Whole = t.Whole && t.Refresh != "" // it is there, and unreadable: not the same as none
 	}
 	t.Access, _ = stringField(fields["access_token"])
 	if !validToken(t.Access) {
@@ -345,13 +346,14 @@ func parseTokens(body []byte) *tokens {
 		defect("token_type is not Bearer")
 	}
 	t.Scope, _ = stringField(fields["scope"])
-	t.ExpiresIn = parseExpiresIn(fields["expires_in"])
+	t.ExpiresIn, t.Dated = parseExpiresIn(fields["expires_in"])
 	return t
 }
 
 // parseExpiresIn reads seconds from a JSON number or a numeric string. What is
-// missing or unreadable is five minutes, not "never"; what is out of range is clamped.
-func parseExpiresIn(raw json.RawMessage) time.Duration {
+// missing or unreadable is five minutes, not "never", and not known; what is out of
+// range is clamped.
+func parseExpiresIn(raw json.RawMessage) (life time.Duration, known bool) {
 	text := string(raw)
 	if s, ok := stringField(raw); ok {
 		text = strings.TrimSpace(s)
@@ -359,15 +361,15 @@ func parseExpiresIn(raw json.RawMessage) time.Duration {
 	seconds, err := strconv.ParseFloat(text, 64)
 	switch {
 	case errors.Is(err, strconv.ErrRange) && seconds > 0:
-		return longestExpiresIn
+		return longestExpiresIn, true
 	case err != nil || math.IsNaN(seconds):
-		return missingExpiresIn
+		return missingExpiresIn, false
 	case seconds <= 0:
-		return 0
+		return 0, true
 	case seconds > longestExpiresIn.Seconds():
-		return longestExpiresIn
+		return longestExpiresIn, true
 	}
-	return time.Duration(seconds * float64(time.Second))
+	return time.Duration(seconds * float64(time.Second)), true
 }
 
 // topLevel returns the members of the JSON object that body begins with, as

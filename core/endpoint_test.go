@@ -20,7 +20,9 @@ func TestParseExpiresIn_R_TE_8(t *testing.T) {
 		``: 300 * time.Second, `null`: 300 * time.Second, `true`: 300 * time.Second, `"soon"`: 300 * time.Second, `"NaN"`: 300 * time.Second,
 		`0`: 0, `-1`: 0, `1`: time.Second, `1e400`: longestExpiresIn, `99999999999`: longestExpiresIn, `"Inf"`: longestExpiresIn,
 	} {
-		require.Equal(t, want, parseExpiresIn(json.RawMessage(raw)), "%q", raw)
+		got, known := parseExpiresIn(json.RawMessage(raw))
+		require.Equal(t, want, got, "%q", raw)
+		require.Equal(t, want != missingExpiresIn, known, "%q", raw)
 	}
 }
 
@@ -127,7 +129,7 @@ func TestSecretsTravelInTheBodyOnly_R_TE_1(t *testing.T) {
 		require.Equal(t, "refresh_token", r.PostForm.Get("grant_type"))
 		require.True(t, r.Close, "a connection of its own")
 		w.Header().Set("Content-Type", "application/json; charset=utf-8")
-		io.WriteString(w, `{"access_token":"a","token_type":"bearer","refresh_token":"r"}`)
+		io.WriteString(w, `{"access_token":"a","token_type":"bearer","expires_in":60,"refresh_token":"r"}`)
 	})
 	got, err := c.refresh(t.Context(), "rt", func() bool { return true })
 	require.NoError(t, err)

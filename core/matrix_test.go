@@ -903,6 +903,26 @@ func ambiguous(t *testing.T, w *world, n int) {
 	w.unharmed(1, a)
 }
 
+// A login that was given up may be written after all, and after a disconnect.
+func TestDisconnectFencesLateLogins(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		a := w.start()
+		var late func() error
+		a.store.watch(func(c storeCall) error {
+			if c.op == "commit" && late == nil {
+				late = c.late
+				return errStoreDown
+			}
+			return c.do()
+		})
+		_, err := a.Import(t.Context(), w.srv.Issue(alice).RefreshToken)
+		require.ErrorIs(t, err, core.ErrUnavailable)
+		require.NoError(t, a.Disconnect(t.Context(), alice))
+		require.ErrorIs(t, late(), core.ErrConflict)
+		require.ErrorIs(t, a.tokenErr(t, time.Second), core.ErrReconnect)
+	})
+}
+
 func disconnectDuring(t *testing.T, w *world, here bool) {
 	w.srv.Configure(func(s *mxmtest.Settings) { s.Revocation = true })
 	revoking := func(c *core.Config) { c.Endpoint.RevocationURL = w.srv.URL + "/oauth/revoke" }

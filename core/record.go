@@ -36,8 +36,8 @@ type grant struct {
 	Access    string        `json:"access,omitempty"`
 	Refresh   string        `json:"refresh,omitempty"`
 	Scope     string        `json:"scope,omitempty"`
-	Issued    time.Time     `json:"issued"`          // by the server's clock where Dated, else by ours
-	Dated     bool          `json:"dated,omitempty"` // the token response had a usable Date
+	Issued    time.Time     `json:"issued"`          // by the server's clock where it said it, else by ours
+	Dated     bool          `json:"dated,omitempty"` // the server said when it issued Access and for how long: its natural end is known
 	ExpiresIn time.Duration `json:"expires_in"`
 
 	Status    grantStatus `json:"status"`

@@ -62,9 +62,12 @@ func (a *Auth) endGrant(ctx context.Context, sub string) (last grant, err error)
 			return grant{}, err
 		}
 		if !found {
-			gr = remembered // the store may have lost the record, and find it again
+			// A tombstone all the same: the write of a login that was given up may
+			// be on its way, or the store may find again what it has lost.
+			gr = remembered
+			gr.Gen = max(gr.Gen, a.musixmatch.clock.now().UnixMilli())
 		}
-		if gr.Gen == 0 || gr.Status == grantDisconnected || (named != "" && gr.GrantID != named) {
+		if found && gr.Status == grantDisconnected || (named != "" && gr.GrantID != named) {
 			return last, nil
 		}
 		named, last = gr.GrantID, gr

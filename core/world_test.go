@@ -211,10 +211,11 @@ func (p *pipes) Addr() net.Addr { return &net.UnixAddr{Name: "pipe", Net: "pipe"
 
 // storeCall is one call of the GrantStore by one instance.
 type storeCall struct {
-	op  string // "find" or "commit"
-	key string
-	n   int // counts the instance's calls of that op at that key, from 1, since the last watch
-	do  func() error
+	op   string // "find" or "commit"
+	key  string
+	n    int // counts the instance's calls of that op at that key, from 1, since the last watch
+	do   func() error
+	late func() error // do, whatever the caller's patience
 }
 
 // instanceStore is an instance's way to the shared store. Its hook may do a
@@ -241,10 +242,10 @@ func (s *instanceStore) kill() {
 	s.dead = true
 }
 
-func (s *instanceStore) call(op, key string, do func() error) error {
+func (s *instanceStore) call(op, key string, do, late func() error) error {
 	s.mu.Lock()
 	hook, dead := s.hook, s.dead
-	c := storeCall{op: op, key: key, do: do}
+	c := storeCall{op: op, key: key, do: do, late: late}
 	if key == aliceKey && s.counts != nil {
 		s.counts[op]++
 		c.n = s.counts[op]
@@ -263,7 +264,7 @@ func (s *instanceStore) FindGrant(ctx context.Context, key string) (r core.Recor
 	err = s.call("find", key, func() error {
 		r, found, err = s.GrantStore.FindGrant(ctx, key)
 		return err
-	})
+	}, nil)
 	if err != nil {
 		return core.Record{}, false, err
 	}
@@ -271,7 +272,9 @@ func (s *instanceStore) FindGrant(ctx context.Context, key string) (r core.Recor
 }
 
 func (s *instanceStore) CommitGrant(ctx context.Context, key, old string, r core.Record) error {
-	return s.call("commit", key, func() error { return s.GrantStore.CommitGrant(ctx, key, old, r) })
+	return s.call("commit", key,
+		func() error { return s.GrantStore.CommitGrant(ctx, key, old, r) },
+		func() error { return s.GrantStore.CommitGrant(context.WithoutCancel(ctx), key, old, r) })
 }
 
 // aliceKey is where alice's grant is.
