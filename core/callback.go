@@ -18,6 +18,8 @@ const (
 	maxCodeSize     = 4 << 10
 )
 
+var errUnknownToken = &callError{What: "token-metadata", Sent: true, Status: http.StatusOK, Cause: errors.New("it does not know the new token")}
+
 // A callback is a chain of types: only check makes a checkedAnswer, and only a
 // checkedAnswer can be exchanged, so no edit can skip state or PKCE.
 type (
@@ -190,12 +192,9 @@ func (a *Auth) finishLogin(ctx context.Context, checked checkedAnswer, f flow) (
 	if !slices.Contains(scopes, "profile") || !slices.Contains(scopes, "email") {
 		return discard(ErrUpstream, errors.New("a required scope was not granted"))
 	}
-	who, err := a.musixmatch.introspect(ctx, t.Access)
+	who, err := a.identify(ctx, t.Access)
 	if err != nil {
 		return discard(loginOutcome(err), err)
-	}
-	if !who.Active {
-		return discard(ErrUpstream, errors.New("token-metadata does not know the new token"))
 	}
 	login := &Login{UserID: who.Sub, AppUser: f.AppUser, ReturnTo: a.returnTo(f.ReturnTo), Scopes: scopes}
 	if a.cfg.OnLogin != nil {
@@ -210,6 +209,25 @@ func (a *Auth) finishLogin(ctx context.Context, checked checkedAnswer, f flow) (
 		return discard(ErrUnavailable, err)
 	}
 	return login, nil, nil
+}
+
+// identify asks whose a token is that was issued a moment ago. token-metadata
+// may lag behind, or be busy, and the code is spent: so it is asked three times.
+func (a *Auth) identify(ctx context.Context, access string) (introspection, error) {
+	for wait := 250 * time.Millisecond; ; wait *= 4 {
+		who, err := a.musixmatch.introspect(ctx, access)
+		if err == nil && !who.Active {
+			err = errUnknownToken
+		}
+		if err == nil || wait > time.Second {
+			return who, err
+		}
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+			return who, err
+		}
+	}
 }
 
 // loginOutcome is what a failed call means for a login.
