@@ -262,13 +262,13 @@ func (s *session) end() {
 // an anonymous visitor or the same user had in the session stays in it.
 func (s *session) signIn(ctx context.Context, user string) error {
 	sm := s.auth.sessions
+	if err := sm.RenewToken(ctx); err != nil {
+		return err // with the session as it was
+	}
 	if s.user != "" && s.user != user {
 		if err := sm.Clear(ctx); err != nil {
 			return err
 		}
-	}
-	if err := sm.RenewToken(ctx); err != nil {
-		return err
 	}
 	now := time.Now()
 	sm.Put(ctx, s.auth.sessionKey, stamp{user: user, until: now.Add(sm.Lifetime).Unix(), seen: now.Unix()}.String())

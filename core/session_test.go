@@ -21,7 +21,7 @@ import (
 type watchedStore struct {
 	*Memory
 	finds, commits, deletes atomic.Int32
-	down                    atomic.Bool
+	down, deletesFail       atomic.Bool
 }
 
 var errDown = errors.New("the store is down")
@@ -44,7 +44,7 @@ func (s *watchedStore) CommitCtx(ctx context.Context, token string, b []byte, ex
 
 func (s *watchedStore) DeleteCtx(ctx context.Context, token string) error {
 	s.deletes.Add(1)
-	if s.down.Load() {
+	if s.down.Load() || s.deletesFail.Load() {
 		return errDown
 	}
 	return s.Memory.DeleteCtx(ctx, token)
@@ -140,6 +140,18 @@ func TestSessionRenewedAtSignIn_R_SE_2_R_CB_13(t *testing.T) {
 	require.False(t, kept("first"), "another user begins with nothing")
 	user, _ = whoAmI(a, b)
 	require.Equal(t, "mxm:2", user)
+}
+
+func TestFailedSignInKeepsTheSession_R_CB_6(t *testing.T) {
+	a, store := newSessionAuth(t, nil)
+	b := browser{}
+	signIn(t, a, b, "mxm:1")
+	store.deletesFail.Store(true)
+	serve(a, b, func(w http.ResponseWriter, r *http.Request) {
+		require.Error(t, a.sessionOf(r.Context()).signIn(r.Context(), "mxm:2"))
+	})
+	user, _ := whoAmI(a, b)
+	require.Equal(t, "mxm:1", user)
 }
 
 func TestIdleTimeout_R_SE_6(t *testing.T) {
