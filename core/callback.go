@@ -216,10 +216,12 @@ func (a *Auth) finishLogin(ctx context.Context, checked checkedAnswer, f flow) (
 func (a *Auth) identify(ctx context.Context, access string) (introspection, error) {
 	for wait := 250 * time.Millisecond; ; wait *= 4 {
 		who, err := a.musixmatch.introspect(ctx, access)
+		var call *callError
+		again := errors.As(err, &call) && (call.Status == 0 || call.Status == http.StatusTooManyRequests || call.Status >= 500)
 		if err == nil && !who.Active {
-			err = errUnknownToken
+			again, err = true, errUnknownToken
 		}
-		if err == nil || wait > time.Second {
+		if !again || wait > time.Second {
 			return who, err
 		}
 		select {

@@ -149,7 +149,6 @@ var callbackCases = []testCase{
 			{"a page", mxmtest.Token, mxmtest.HTML(http.StatusOK), http.StatusBadGateway, "upstream"},
 			{"a redirect", mxmtest.Token, mxmtest.Redirect(http.StatusTemporaryRedirect, s.url), http.StatusBadGateway, "upstream"},
 			{"invalid_grant", mxmtest.Token, mxmtest.Status(http.StatusBadRequest, `{"error":"invalid_grant"}`, 0), http.StatusBadRequest, "bad_request"},
-			{"inactive", mxmtest.Metadata, mxmtest.SetField("active", "false"), http.StatusBadGateway, "upstream"},
 			{"active as a string", mxmtest.Metadata, mxmtest.SetField("active", `"true"`), http.StatusBadGateway, "upstream"},
 			{"no sub", mxmtest.Metadata, mxmtest.DropField("sub"), http.StatusBadGateway, "upstream"},
 			{"a number as sub", mxmtest.Metadata, mxmtest.SetField("sub", "1"), http.StatusBadGateway, "upstream"},
@@ -164,6 +163,11 @@ var callbackCases = []testCase{
 			}
 			equal(t, c.what+": user", b.user(), "")
 		}
+		b := s.browser()
+		callback := b.begin("")
+		s.mxm.Fail(mxmtest.Metadata, mxmtest.SetField("active", "false"), mxmtest.Always())
+		refused(t, "inactive", b.visit(callback), http.StatusBadGateway, "upstream")
+		equal(t, "inactive: user", b.user(), "")
 		equal(t, "sessions written", s.store.commits.Load(), 0)
 	}},
 	{"DESIGN 1 OnLogin", "OnLogin refuses a login, or delays it by failing, before anything is stored", func(t *testing.T, adapter Adapter) {
