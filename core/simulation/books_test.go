@@ -32,6 +32,7 @@ type coin struct {
 	thrown    string // who closed the connection before the answer, for no reason
 	presented int
 	holders   []*process // who received it
+	received  time.Time  // when one of them last did
 	storedAt  time.Time  // when the store had it, if it ever did
 }
 
@@ -112,7 +113,7 @@ func (w *world) presents(p *process, b []byte) {
 	}
 	w.count("replays")
 	if who, _ := w.holder(f.last()); who != "" {
-		w.wrong("I1", w.excuse(f), "%s presents %s while %s holds its live successor %s", p.name(), w.name(c.refresh), who, w.name(f.last().refresh))
+		w.wrong("I1", w.excuse(f, p), "%s presents %s while %s holds its live successor %s", p.name(), w.name(c.refresh), who, w.name(f.last().refresh))
 	}
 }
 
@@ -179,7 +180,7 @@ func (w *world) destroy(f *family, x *exchange, now time.Time) {
 		w.log(x.p, "server: family f%d is revoked, nobody held it: %s", f.id, f.cause)
 		return
 	}
-	excuse := w.excuse(f)
+	excuse := w.excuse(f, x.p)
 	if now.Sub(x.sent) > w.lease {
 		excuse = "a request landed more than a lease after it was sent"
 	}
@@ -199,7 +200,7 @@ func (w *world) unheld(c *coin) string {
 }
 
 // excuse names the fault that makes harm to the family inevitable, if there was one.
-func (w *world) excuse(f *family) string {
+func (w *world) excuse(f *family, p *process) string {
 	c := f.last()
 	if f.user.lostSince(f) {
 		return "the store lost a write"
@@ -208,12 +209,37 @@ func (w *world) excuse(f *family) string {
 	if len(f.coins) > 1 {
 		before = f.coins[len(f.coins)-2]
 	}
-	late := time.Since(c.sent) > 4*w.lease
+	late := time.Since(c.sent) > 4*w.lease && !w.couldWrite(c)
 	blind := w.blind || before != nil && (before.odd || !time.Now().Before(before.expires))
+	if w.killNone && !w.calibrated(p) {
+		return "the server leaves old access tokens alive, which the process could not know yet"
+	}
 	if c.storedAt.IsZero() && late && blind {
 		return "a holder was slow for more than four leases, the oracle blind"
 	}
 	return ""
+}
+
+// couldWrite reports whether one who received c had a lease to write it in.
+func (w *world) couldWrite(c *coin) bool {
+	for _, p := range c.holders {
+		idle := p.stoppedBetween(c.received, time.Now())
+		for _, o := range w.windows {
+			if o.index < 0 || o.index == p.index {
+				idle += max(0, minTime(o.to, time.Now()).Sub(maxTime(o.from, c.received)))
+			}
+		}
+		if !p.dead && time.Since(c.received)-idle > w.lease {
+			return true
+		}
+	}
+	return false
+}
+
+// calibrated reports whether p must know what the oracle is worth: it has
+// refreshed, and had a minute to look at the old token.
+func (w *world) calibrated(p *process) bool {
+	return !p.rotated.IsZero() && time.Since(p.rotated)-p.stoppedBetween(p.rotated, time.Now()) > time.Minute
 }
 
 // delivered is asked when a process has read b of an answer. w.mu is held.
@@ -223,6 +249,10 @@ func (w *world) delivered(x *exchange, p *process, b []byte) {
 	}
 	if x.issued != nil && bytes.Contains(b, []byte(x.issued.refresh+`"`)) {
 		x.issued.holders = append(x.issued.holders, p)
+		x.issued.received = time.Now()
+		if x.kind == "refresh" && p.rotated.IsZero() {
+			p.rotated = time.Now()
+		}
 		w.log(p, "receives %s", w.name(x.issued.refresh))
 	}
 }
@@ -295,6 +325,9 @@ func (w *world) written(p *process, sl *slot, before, next content) {
 	}
 	switch next.Status {
 	case "live":
+		if b := w.coins[before.Refresh]; b != nil && c != nil && b.family == c.family && c.spent && !b.spent && !b.family.destroyed {
+			w.wrong("I3", excuse, "%s writes the spent %s over the live %s", p.name(), w.name(c.refresh), w.name(b.refresh))
+		}
 		if before.Status != "live" {
 			u.liveSince = now
 		}

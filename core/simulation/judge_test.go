@@ -70,7 +70,7 @@ func (w *world) judgeLoss(u *user, record content) {
 		w.lost("the store lost a write")
 	case !c.storedAt.IsZero():
 		w.wrong("I3", "", "%s is lost (%s), but %s, which was stored, is unspent", u.name(), record.Reason, w.name(c.refresh))
-	case w.profile.grace && len(f.coins) > 1 && f.coins[len(f.coins)-2].presented == 1:
+	case w.profile.grace && len(w.procs) == 1 && len(f.coins) > 1 && f.coins[len(f.coins)-2].presented == 1:
 		w.wrong("I3", "", "%s is lost (%s), though the server would have answered %s again", u.name(), record.Reason, w.name(f.coins[len(f.coins)-2].refresh))
 	default:
 		w.lost(w.unheld(c))

@@ -161,7 +161,8 @@ func (c *conn) answer(b []byte, end error) {
 	c.w.mu.Lock()
 	defer c.w.mu.Unlock()
 	if x := c.x; c.isClosed && x.issued != nil && !x.harmed && !c.p.dead && !c.w.closing &&
-		time.Since(x.sent) < refreshTimeout-time.Second && c.p.stoppedBetween(x.sent, time.Now()) == 0 {
+		time.Since(x.sent) < refreshTimeout-3*time.Second && // the budget may have been used
+		c.p.stoppedBetween(x.sent, time.Now()) == 0 {
 		x.issued.thrown = c.p.name()
 	}
 	c.out, c.ended = b, end
@@ -232,7 +233,7 @@ func (x *exchange) travel(c *conn) {
 	asked := x.kind == "refresh"
 
 	there := d.between(2*time.Millisecond, 120*time.Millisecond)
-	if p.slowPOST && asked {
+	if p.slowPOST && asked && faulty {
 		there = d.between(5*time.Second, 25*time.Second)
 	}
 	switch {

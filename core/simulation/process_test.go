@@ -22,11 +22,12 @@ type process struct {
 	leave context.CancelFunc
 
 	// Guarded by w.mu.
-	dead   bool
-	heard  bool      // it has had an answer of Musixmatch, and so knows the time there
-	resume time.Time // stopped until then
-	stops  []stop
-	steps  map[stepKey]int
+	dead    bool
+	rotated time.Time // when it first received the answer of a refresh
+	heard   bool      // it has had an answer of Musixmatch, and so knows the time there
+	resume  time.Time // stopped until then
+	stops   []stop
+	steps   map[stepKey]int
 }
 
 type stepKey struct {
@@ -95,7 +96,7 @@ func (p *process) step(kind string, user int) error {
 	case d.chance(w.profile.pause*rate) && w.pauses < 6:
 		w.pauses++
 		w.count("pause")
-		to := pick(d, 3*time.Second, 20*time.Second, 50*time.Second, 100*time.Second, 250*time.Second)
+		to := pick(d, 3*time.Second, 20*time.Second, 50*time.Second, 100*time.Second, 250*time.Second, 400*time.Second)
 		to = d.between(to/2, to)
 		now := time.Now()
 		p.resume = now.Add(to)
@@ -135,6 +136,28 @@ func (p *process) crash() {
 		time.Sleep(down)
 		w.begin(p.index)
 	})
+}
+
+// deploy ends the process as a new release does, and begins the next life.
+func (p *process) deploy() {
+	w := p.w
+	ctx, cancel := context.WithTimeout(context.Background(), refreshTimeout+w.lease)
+	defer cancel()
+	w.note(p, "deploys", "closes")
+	err := p.auth.Close(ctx)
+	w.mu.Lock()
+	crashed := p.dead
+	if !crashed {
+		if err != nil {
+			w.wrong("I8", "", "%s does not close: %v", p.name(), err)
+		}
+		p.dead = true
+		p.leave()
+	}
+	w.mu.Unlock()
+	if !crashed {
+		w.begin(p.index)
+	}
 }
 
 // mustLive ends the goroutine of a process that is no more: nothing of it has

@@ -19,6 +19,8 @@ type profile struct {
 	outages  bool // the store is down or read-only for a while, for some or for all
 	churn    bool // people disconnect and log in again
 	slowPOST bool // the server takes its time, and nothing else is wrong
+	deploys  bool // instances are closed in good order and replaced
+	killNone bool // a refresh leaves the old access token alive
 	grace    bool // the server gives the answer to a replay again
 }
 
@@ -36,6 +38,9 @@ var profiles = []profile{
 	{name: "storecrash", clock: true, slowStore: 0.01, failWrite: 0.05, lateWrite: 0.05, ambiguous: 0.06, crash: 0.02, loseRequest: 0.1, outages: true},
 	{name: "regression", clock: true, loseWrite: 0.08, loseRequest: 0.05, crash: 0.005, churn: true},
 	{name: "pause", clock: true, pause: 0.05, loseRequest: 0.05},
+	{name: "deploy", clock: true, loseRequest: 0.1, loseAnswer: 0.05, deploys: true},
+	{name: "pausegrace", clock: true, pause: 0.06, grace: true},
+	{name: "killnone", clock: true, pause: 0.08, killNone: true},
 	{name: "pausechurn", clock: true, pause: 0.05, churn: true},
 	{name: "late", clock: true, landLate: 0.15, loseAnswer: 0.05},
 	{name: "mixed", clock: true, crash: 0.01, pause: 0.02, refuseDial: 0.03, slowDial: 0.03, loseRequest: 0.06, refuseRequest: 0.06, loseAnswer: 0.06, slow: 0.05, odd: 0.05, lie: 0.02,

@@ -18,6 +18,7 @@ var (
 	seeds       = flag.Int("sim.seeds", 0, "how many histories to run, over all profiles")
 	oneSeed     = flag.Uint64("sim.seed", 0, "run this history only, and print its trace")
 	oneProfile  = flag.String("sim.profile", "", "the weather; default: all")
+	failures    = flag.Int("sim.failures", 10, "give up a profile after so many")
 	firstOfMany = flag.Uint64("sim.from", 1, "the first seed")
 )
 
@@ -93,7 +94,7 @@ func TestSimulation(t *testing.T) {
 					t.Logf("the trace of seed %d:\n%s", seed, w.printTrace())
 				}
 				t.Errorf("-sim.profile %s -sim.seed %d: %v", p.name, seed, w.violations[0])
-				if failed >= 10 {
+				if failed >= *failures {
 					break
 				}
 			}

@@ -36,6 +36,7 @@ type world struct {
 	blind       bool // the oracle can prove nothing at this server
 	revokes     bool // the server revokes a family on a replay
 	noRotation  bool
+	killNone    bool
 	singleLogin bool
 
 	background sync.WaitGroup // what does not end with the process that began it
@@ -214,9 +215,9 @@ func (w *world) setUpServer(d *dice) {
 		if d.chance(0.15) {
 			s.Kill = mxmtest.PerUser
 			settings = append(settings, "kills per user")
-		} else if d.chance(0.06) {
+		} else if d.chance(0.06) || w.profile.killNone {
 			s.Kill = mxmtest.KillNone
-			w.blind = true
+			w.blind, w.killNone = true, true
 			settings = append(settings, "kills none")
 		}
 		if d.chance(0.06) {
@@ -293,6 +294,11 @@ func (w *world) drive(u *user) {
 		}
 		procs := append([]*process(nil), w.procs...)
 		w.mu.Unlock()
+		if w.profile.deploys && d.chance(0.03) {
+			p := pick(d, procs...)
+			calls.Go(p.deploy)
+			continue
+		}
 		if w.profile.churn && d.chance(0.04) {
 			p := pick(d, procs...)
 			calls.Go(func() { w.churn(p, u, d) })

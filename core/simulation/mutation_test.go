@@ -1,0 +1,146 @@
+package simulation_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sync/errgroup"
+)
+
+// mutation breaks one rule of the protocol. The simulation must notice.
+type mutation struct {
+	name    string
+	edits   []edit
+	profile string
+	seed    uint64 // the first of this profile that is known to show it
+	breaks  string // the invariant
+}
+
+// edit replaces a snippet that occurs once in a file of package core.
+type edit struct{ file, old, new string }
+
+// mutationSeeds is how many histories are tried where the recorded one has
+// nothing to show any more: a change elsewhere in the protocol moves all times.
+const mutationSeeds = 1500
+
+var violationLine = regexp.MustCompile(`-sim\.seed (\d+): (I\d) (.*)`)
+
+// The test of the test: with any of these changes the simulation fails, and
+// names the invariant that is broken.
+func TestMutations(t *testing.T) {
+	if os.Getenv("MXM_TEST_MUTATIONS") != "1" {
+		t.Skip("set MXM_TEST_MUTATIONS=1; it compiles package core once for each mutation")
+	}
+	if raceEnabled {
+		t.Skip("the histories are the same without the race detector, and quicker")
+	}
+	core, err := filepath.Abs("..")
+	require.NoError(t, err)
+	only := os.Getenv("MXM_TEST_MUTATION")
+	var group errgroup.Group
+	group.SetLimit(2)
+	for _, m := range mutations {
+		if only != "" && m.name != only {
+			continue
+		}
+		dir := t.TempDir()
+		group.Go(func() error {
+			began := time.Now()
+			found, err := m.hunt(core, dir)
+			if err != nil {
+				t.Errorf("%s: %v", m.name, err)
+				return nil
+			}
+			t.Logf("%-40s %s (%s)", m.name, found, time.Since(began).Round(100*time.Millisecond))
+			return nil
+		})
+	}
+	require.NoError(t, group.Wait())
+}
+
+// hunt builds the simulation with the mutation in package core and runs it
+// until it fails.
+func (m mutation) hunt(core, dir string) (found string, err error) {
+	binary := filepath.Join(dir, "simulation.test")
+	if err := m.build(core, dir, binary); err != nil {
+		return "", err
+	}
+	seed, invariant, text := m.run(binary, m.seed, 1)
+	note := ""
+	if seed == 0 {
+		seed, invariant, text = m.run(binary, 1, mutationSeeds)
+		note = fmt.Sprintf("; seed %d no longer shows it: record %d", m.seed, seed)
+	}
+	switch {
+	case seed == 0:
+		return "", fmt.Errorf("the simulation does not notice (profile %s): %s", m.profile, text)
+	case !strings.Contains(m.breaks, invariant):
+		note += "; recorded is " + m.breaks
+	}
+	return fmt.Sprintf("is caught by %s, -sim.profile %s -sim.seed %d: %s%s", invariant, m.profile, seed, text, note), nil
+}
+
+func (m mutation) build(core, dir, binary string) error {
+	replace := map[string]string{}
+	for i, e := range m.edits {
+		path := filepath.Join(core, e.file)
+		from := path
+		if done, ok := replace[path]; ok {
+			from = done
+		}
+		source, err := os.ReadFile(from)
+		if err != nil {
+			return err
+		}
+		if n := strings.Count(string(source), e.old); n != 1 {
+			return fmt.Errorf("its snippet is found %d times in %s, not once: adapt the mutation to the code\n%s", n, e.file, e.old)
+		}
+		mutant := filepath.Join(dir, fmt.Sprintf("%d_%s", i, e.file))
+		if err := os.WriteFile(mutant, []byte(strings.Replace(string(source), e.old, e.new, 1)), 0o600); err != nil {
+			return err
+		}
+		replace[path] = mutant
+	}
+	overlay, err := json.Marshal(map[string]any{"Replace": replace})
+	if err != nil {
+		return err
+	}
+	overlayFile := filepath.Join(dir, "overlay.json")
+	if err := os.WriteFile(overlayFile, overlay, 0o600); err != nil {
+		return err
+	}
+	out, err := exec.Command("go", "test", "-vet=off", "-c", "-overlay", overlayFile, "-o", binary, ".").CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("it does not compile: %s", out)
+	}
+	return nil
+}
+
+// run runs n seeds and returns the first violation.
+func (m mutation) run(binary string, from uint64, n int) (seed uint64, invariant, text string) {
+	ctx, cancel := context.WithTimeout(context.Background(), 90*time.Second)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, binary, "-test.run", "TestSimulation", "-sim.profile", m.profile,
+		"-sim.from", strconv.FormatUint(max(from, 1), 10), "-sim.seeds", strconv.Itoa(n), "-sim.failures", "1")
+	out, err := cmd.CombinedOutput()
+	if found := violationLine.FindSubmatch(out); found != nil {
+		seed, _ = strconv.ParseUint(string(found[1]), 10, 64)
+		return seed, string(found[2]), string(found[3])
+	}
+	var exit *exec.ExitError
+	if errors.As(err, &exit) { // it died without a verdict
+		return 0, "", string(out[:min(len(out), 2000)])
+	}
+	return 0, "", fmt.Sprintf("%d seeds", n)
+}
