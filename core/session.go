@@ -45,8 +45,10 @@ func ours(s *scs.SessionManager) bool {
 }
 
 // useSessions takes the configured manager into use. Requests are served with
-// a copy that shares its context key: the copy has no idle timeout, since
-// scs's own rewrites the session, and its cookie, on every request.
+// a copy that shares its context key. Of one made by NewSessions the copy has
+// no idle timeout, since scs's own rewrites the session, and its cookie, on
+// every request. The application's own manager keeps it: other parts of the
+// application may be using the session where we do not see it.
 func (a *Auth) useSessions() {
 	configured := a.cfg.Sessions
 	if ours(configured) && !a.secure {
@@ -54,10 +56,11 @@ func (a *Auth) useSessions() {
 		configured.Cookie.Name = strings.TrimPrefix(configured.Cookie.Name, hostPrefix)
 	}
 	served := *configured
-	served.IdleTimeout = 0
+	if ours(configured) {
+		a.idleTimeout, served.IdleTimeout = configured.IdleTimeout, 0
+	}
 	served.Codec = markingCodec{configured.Codec}
 	a.sessions = &served
-	a.idleTimeout = configured.IdleTimeout
 	// Another Auth that shares the manager must not see this one's users.
 	a.sessionKey = "mxmconnect " + a.grants.key("")[len("grant_"):][:16]
 }
@@ -203,12 +206,13 @@ func (s *session) readUser() {
 	}
 	now := time.Now()
 	idle := now.Sub(time.Unix(st.seen, 0))
-	if now.Unix() >= st.until || (a.idleTimeout > 0 && idle > a.idleTimeout+a.touchEvery()) {
+	watched := a.idleTimeout > 0 && !s.foreign // scs itself watches what it loads and saves
+	if now.Unix() >= st.until || (watched && idle > a.idleTimeout+a.touchEvery()) {
 		s.end()
 		return
 	}
 	s.user = st.user
-	if a.idleTimeout > 0 && idle >= a.touchEvery() {
+	if watched && idle >= a.touchEvery() {
 		s.touch(st, now)
 	}
 }
@@ -222,11 +226,6 @@ func (a *Auth) touchEvery() time.Duration { return min(a.idleTimeout/10, time.Mi
 // change of another request; a store that cannot write is tried again at the next one.
 func (s *session) touch(st stamp, now time.Time) {
 	a := s.auth
-	if s.foreign {
-		st.seen = now.Unix()
-		a.sessions.Put(s.Context, a.sessionKey, st.String())
-		return
-	}
 	base, cancel := context.WithTimeout(context.WithoutCancel(s.request.Context()), sessionTimeout)
 	defer cancel()
 	ctx, err := a.sessions.Load(base, s.token)
@@ -247,11 +246,16 @@ func (s *session) touch(st stamp, now time.Time) {
 	}
 }
 
-// end removes a session that has outlived itself.
+// end removes a session that has outlived itself, or from the application's
+// own, which may live on, our part.
 func (s *session) end() {
+	if s.foreign || !ours(s.auth.cfg.Sessions) {
+		s.auth.sessions.Remove(s.Context, s.auth.sessionKey)
+		return
+	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(s.Context), sessionTimeout)
 	defer cancel()
-	if err := s.auth.sessions.Destroy(ctx); err != nil && !s.foreign {
+	if err := s.auth.sessions.Destroy(ctx); err != nil {
 		// It stays in the store until it expires there, and is not believed.
 		s.Context, _ = s.auth.sessions.Load(s.request.Context(), "")
 		s.forget = true
@@ -339,7 +343,7 @@ func (s *session) commit(w http.ResponseWriter) error {
 	if err != nil {
 		return err
 	}
-	if token != s.token {
+	if token != s.token || s.auth.sessions.IdleTimeout > 0 { // then the cookie's end moves, too
 		s.auth.sessions.WriteSessionCookie(s.Context, w, token, expiry)
 	}
 	return nil

@@ -198,6 +198,32 @@ func TestAbsoluteLifetime_R_SE_6(t *testing.T) {
 	})
 }
 
+// The application may keep its own session for longer than a sign-in lasts.
+func TestAbsoluteLifetimeEndsOurPartOnly_R_SE_6(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sessions := newManager()
+		sessions.Store, sessions.Codec, sessions.Lifetime, sessions.Cookie.Name = NewMemory(), scs.GobCodec{}, 24*time.Hour, "session"
+		a := newTestAuth(t, func(c *Config) { c.Sessions, c.Keys = sessions, [][]byte{testKey(1)} })
+		b := browser{}
+		serve(a, b, func(_ http.ResponseWriter, r *http.Request) {
+			sessions.Put(r.Context(), "app", "ann")
+			require.NoError(t, a.sessionOf(r.Context()).signIn(r.Context(), "mxm:1"))
+		})
+		time.Sleep(23 * time.Hour)
+		serve(a, b, func(_ http.ResponseWriter, r *http.Request) {
+			require.Equal(t, "mxm:1", UserID(r.Context()))
+			require.NoError(t, sessions.RenewToken(r.Context()))
+		})
+		time.Sleep(2 * time.Hour)
+		for range 2 {
+			serve(a, b, func(_ http.ResponseWriter, r *http.Request) {
+				require.Empty(t, UserID(r.Context()))
+				require.Equal(t, "ann", sessions.GetString(r.Context(), "app"))
+			})
+		}
+	})
+}
+
 // A touch by a request that loaded the session long ago does not undo what
 // another one has changed meanwhile.
 func TestTouchUndoesNothing(t *testing.T) {
@@ -387,6 +413,62 @@ func TestApplicationsOwnLoadAndSave(t *testing.T) {
 			do(func(w http.ResponseWriter, r *http.Request) {
 				require.Equal(t, "mxm:1", UserID(r.Context()))
 				require.Equal(t, "data", sessions.GetString(r.Context(), "app"))
+			})
+		})
+	}
+}
+
+// Whichever way the application uses its own manager besides us, its idle
+// timeout means what it meant without us: a browser in use stays signed in to
+// both, and an idle one to neither.
+func TestApplicationsOwnIdleTimeout(t *testing.T) {
+	type build func(a *Auth, h http.Handler) http.Handler
+	wrapped := func(a *Auth, h http.Handler) http.Handler { return a.Wrap(h) }
+	around := func(a *Auth, h http.Handler) http.Handler { return a.cfg.Sessions.LoadAndSave(h) }
+	for name, chain := range map[string]struct{ ours, theirs build }{
+		"around us":   {func(a *Auth, h http.Handler) http.Handler { return around(a, a.Wrap(h)) }, around},
+		"inside us":   {func(a *Auth, h http.Handler) http.Handler { return a.Wrap(around(a, h)) }, func(a *Auth, h http.Handler) http.Handler { return a.Wrap(around(a, h)) }},
+		"elsewhere":   {wrapped, around},
+		"not at all":  {wrapped, wrapped},
+		"only for us": {func(a *Auth, h http.Handler) http.Handler { return around(a, a.Wrap(h)) }, wrapped},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				sessions := newManager() // without scs's goroutine
+				sessions.Store, sessions.Codec, sessions.Lifetime = NewMemory(), scs.GobCodec{}, 24*time.Hour
+				sessions.Cookie.Name, sessions.IdleTimeout = "session", 30*time.Minute
+				a := newTestAuth(t, func(c *Config) { c.Sessions, c.Keys = sessions, [][]byte{testKey(1)} })
+				b, expires := browser{}, time.Time{}
+				do := func(chain build, h http.HandlerFunc) {
+					if time.Now().After(expires) {
+						clear(b)
+					}
+					w := httptest.NewRecorder()
+					chain(a, h).ServeHTTP(w, b.request("/"))
+					b.keep(w)
+					for _, c := range w.Result().Cookies() {
+						expires = time.Now().Add(time.Duration(c.MaxAge) * time.Second)
+					}
+				}
+				do(chain.theirs, func(_ http.ResponseWriter, r *http.Request) { sessions.Put(r.Context(), "app", "ann") })
+				do(chain.ours, func(_ http.ResponseWriter, r *http.Request) {
+					require.NoError(t, a.sessionOf(r.Context()).signIn(r.Context(), "mxm:1"))
+				})
+				for range 12 {
+					time.Sleep(10 * time.Minute)
+					do(chain.theirs, func(_ http.ResponseWriter, r *http.Request) {
+						require.Equal(t, "ann", sessions.GetString(r.Context(), "app"))
+					})
+				}
+				do(chain.ours, func(_ http.ResponseWriter, r *http.Request) {
+					require.Equal(t, "mxm:1", UserID(r.Context()))
+					require.Equal(t, "ann", sessions.GetString(r.Context(), "app"))
+				})
+				time.Sleep(31 * time.Minute)
+				do(chain.ours, func(_ http.ResponseWriter, r *http.Request) {
+					require.Empty(t, UserID(r.Context()))
+					require.Empty(t, sessions.GetString(r.Context(), "app"))
+				})
 			})
 		})
 	}
