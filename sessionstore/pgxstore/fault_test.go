@@ -111,6 +111,19 @@ func TestReadOnlyServer(t *testing.T) {
 	require.NoError(t, again.Close())
 }
 
+// R-ST-7: grants are read from the primary only.
+func TestReplicaIsRefused(t *testing.T) {
+	p := engines.StartPostgres(t)
+	p.Stop()
+	require.NoError(t, os.WriteFile(filepath.Join(p.Dir, "standby.signal"), nil, 0o644))
+	p.Start()
+	pool, err := pgxpool.New(t.Context(), p.URL())
+	require.NoError(t, err)
+	defer pool.Close()
+	_, err = pgxstore.New(t.Context(), pool)
+	require.ErrorContains(t, err, "replica")
+}
+
 // A full disk: a tablespace of a few megabytes, filled to the brim.
 func TestFullDisk(t *testing.T) {
 	if os.Geteuid() != 0 {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"runtime"
 	"sync"
 	"syscall"
 	"testing"
@@ -136,6 +137,30 @@ func TestDeletesWhatExpired(t *testing.T) {
 		require.GreaterOrEqual(t, grants, 2)
 		return sessions == 2 && grants == 2
 	}, 20*time.Second, 20*time.Millisecond)
+}
+
+// Close cancels a deletion that hangs, and returns when nothing runs any more.
+func TestCloseEndsTheDeletion(t *testing.T) {
+	p := engines.StartPostgres(t)
+	_, pool := open(t, p.URL())
+	tx, err := pool.Begin(t.Context())
+	require.NoError(t, err)
+	_, err = tx.Exec(t.Context(), `LOCK TABLE mxm_sessions`)
+	require.NoError(t, err)
+	s, err := pgxstore.New(t.Context(), pool)
+	require.NoError(t, err)
+	require.Eventually(t, func() bool {
+		var waiting int
+		require.NoError(t, pool.QueryRow(t.Context(), `SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'`).Scan(&waiting))
+		return waiting > 0
+	}, 10*time.Second, 10*time.Millisecond)
+	start := time.Now()
+	require.NoError(t, s.Close())
+	require.Less(t, time.Since(start), 5*time.Second)
+	stacks := make([]byte, 1<<20)
+	stacks = stacks[:runtime.Stack(stacks, true)]
+	require.LessOrEqual(t, bytes.Count(stacks, []byte("(*Store).sweep(")), 1, "only that of the other store")
+	require.NoError(t, tx.Rollback(t.Context()))
 }
 
 // The instance whose clock is an hour wrong agrees with the others: an expiry

@@ -73,16 +73,11 @@ func field(info, name string) string {
 	return value
 }
 
-// left is how long an expiry is away in milliseconds, rounded up, since nothing
-// may end early, and a century at most, which every server can add to its clock.
-// It is not positive when the expiry has passed.
+// left is how long an expiry is away in milliseconds, and a century at most, which
+// every server can add to its clock. It is not positive when the expiry has passed.
 func left(expiry time.Time) int64 {
 	const century = 100 * 365 * 24 * time.Hour
-	d := min(time.Until(expiry), century)
-	if d > 0 {
-		d += time.Millisecond - 1
-	}
-	return d.Milliseconds()
+	return min(time.Until(expiry), century).Milliseconds()
 }
 
 func (s *Store) run(ctx context.Context, script *redis.Script, key string, args ...any) (any, error) {

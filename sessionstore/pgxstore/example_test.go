@@ -1,0 +1,29 @@
+package pgxstore_test
+
+import (
+	"context"
+	"log"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/mxmconnect/mxmconnect/core"
+	"github.com/mxmconnect/mxmconnect/sessionstore/pgxstore"
+)
+
+func ExampleNew() {
+	ctx := context.Background()
+	pool, err := pgxpool.New(ctx, "postgres://app@localhost/app")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer pool.Close()
+
+	store, err := pgxstore.New(ctx, pool)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer store.Close() // before the pool
+	_ = core.Config{
+		Sessions: core.NewSessions(store), // one value,
+		Grants:   store,                   // two roles
+	}
+}

@@ -1,0 +1,40 @@
+package redisstore_test
+
+import (
+	"context"
+	"log"
+
+	"github.com/mxmconnect/mxmconnect/core"
+	"github.com/mxmconnect/mxmconnect/sessionstore/redisstore"
+	"github.com/redis/go-redis/v9"
+)
+
+func ExampleNew() {
+	client := redis.NewClient(&redis.Options{Addr: "localhost:6379"})
+	defer client.Close()
+
+	store, err := redisstore.New(context.Background(), client, "app:")
+	if err != nil {
+		log.Fatal(err)
+	}
+	_ = core.Config{
+		Sessions: core.NewSessions(store), // one value,
+		Grants:   store,                   // two roles
+	}
+}
+
+// Sessions read from the process's memory for as long as the server does not say
+// that they changed.
+func ExampleNew_clientSideCaching() {
+	client := redis.NewClient(&redis.Options{
+		Addr:                  "localhost:6379",
+		ClientSideCacheConfig: &redis.ClientSideCacheConfig{},
+	})
+	defer client.Close()
+
+	store, err := redisstore.New(context.Background(), client, "app:")
+	if err != nil {
+		log.Fatal(err)
+	}
+	_ = core.NewSessions(store)
+}
