@@ -122,14 +122,18 @@ func (s *session) Value(key any) any {
 }
 
 func (a *Auth) loadSigned(s *session, r *http.Request) {
-	anonymous := func() { s.Context, _ = a.sessions.Load(r.Context(), "") }
+	anonymous := func() {
+		s.Context, _ = a.sessions.Load(r.Context(), "")
+		s.foreign = s.Context == r.Context()
+	}
 	token, found := cookieValue(r, a.sessions.Cookie.Name)
 	switch {
-	case !found:
-		// Of two cookies with one name, one was planted: neither is believed.
+	case found == 0:
 		anonymous()
-		s.foreign = s.Context == r.Context()
 		s.readUser()
+		return
+	case found > 1: // one was planted: neither is believed
+		anonymous()
 		return
 	case len(token) != scsTokenLength:
 		s.forget = true
@@ -155,18 +159,16 @@ func (a *Auth) loadSigned(s *session, r *http.Request) {
 	}
 }
 
-// cookieValue returns the value of the one cookie of that name. It is on the
-// path of every request, where r.CookiesNamed would parse and copy all of them.
-func cookieValue(r *http.Request, name string) (value string, found bool) {
+// cookieValue returns the value of a cookie and how many have that name. It is on
+// the path of every request, where r.CookiesNamed would parse and copy all of them.
+func cookieValue(r *http.Request, name string) (value string, found int) {
 	for _, line := range r.Header["Cookie"] {
 		for len(line) > 0 {
 			var part string
 			part, line, _ = strings.Cut(line, ";")
 			if v, ok := strings.CutPrefix(strings.TrimLeft(part, " \t"), name+"="); ok {
-				if found {
-					return "", false
-				}
-				value, found = strings.TrimRight(v, " \t"), true
+				value = strings.TrimRight(v, " \t")
+				found++
 			}
 		}
 	}
@@ -316,13 +318,17 @@ func (s *session) save(w http.ResponseWriter) error {
 	s.saved = true
 	h := w.Header()
 	defer s.forbidCaching(h)
-	if s.foreign || s.hasCookie(h) {
+	if s.foreign {
 		return nil
 	}
 	sm := s.auth.sessions
-	switch sm.Status(s.Context) {
+	status := sm.Status(s.Context)
+	s.changed = status == scs.Modified
+	if s.hasCookie(h) {
+		return nil
+	}
+	switch status {
 	case scs.Modified:
-		s.changed = true
 		return s.commit(w)
 	case scs.Destroyed:
 		s.forget = s.token != ""

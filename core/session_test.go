@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -396,8 +397,11 @@ func TestApplicationsOwnLoadAndSave(t *testing.T) {
 			store := &watchedStore{Memory: NewMemory()}
 			sessions := scs.New() // the application's, as it is
 			sessions.Store = store
-			a := newTestAuth(t, func(c *Config) { c.Sessions, c.Keys = sessions, [][]byte{testKey(1)} })
-			b := browser{}
+			var log strings.Builder
+			a := newTestAuth(t, func(c *Config) {
+				c.Sessions, c.Keys, c.Logger = sessions, [][]byte{testKey(1)}, slog.New(slog.NewTextHandler(&log, nil))
+			})
+			b := browser{"session": {Name: "session", Value: "none of scs's"}}
 			do := func(h http.HandlerFunc) *httptest.ResponseRecorder {
 				w := httptest.NewRecorder()
 				chain(a, h).ServeHTTP(w, b.request("/"))
@@ -407,15 +411,36 @@ func TestApplicationsOwnLoadAndSave(t *testing.T) {
 			w := do(func(w http.ResponseWriter, r *http.Request) {
 				sessions.Put(r.Context(), "app", "data")
 				require.NoError(t, a.sessionOf(r.Context()).signIn(r.Context(), "mxm:1"))
+				io.WriteString(w, "welcome")
 			})
 			require.Len(t, w.Header().Values("Set-Cookie"), 1)
-			require.EqualValues(t, 1, store.commits.Load())
+			require.EqualValues(t, 1, store.commits.Load(), "saved by one of the two")
+			require.Empty(t, log.String())
 			do(func(w http.ResponseWriter, r *http.Request) {
 				require.Equal(t, "mxm:1", UserID(r.Context()))
 				require.Equal(t, "data", sessions.GetString(r.Context(), "app"))
 			})
 		})
 	}
+}
+
+// The application's own LoadAndSave takes the first of two cookies. We take none.
+func TestPlantedCookieUnderLoadAndSave_R_SE_8(t *testing.T) {
+	sessions := scs.New()
+	a := newTestAuth(t, func(c *Config) { c.Sessions, c.Keys = sessions, [][]byte{testKey(1)} })
+	b := browser{}
+	do := func(r *http.Request, h http.HandlerFunc) {
+		w := httptest.NewRecorder()
+		sessions.LoadAndSave(a.Wrap(h)).ServeHTTP(w, r)
+		b.keep(w)
+	}
+	do(b.request("/"), func(_ http.ResponseWriter, r *http.Request) {
+		require.NoError(t, a.sessionOf(r.Context()).signIn(r.Context(), "mxm:1"))
+	})
+	do(b.request("/"), func(_ http.ResponseWriter, r *http.Request) { require.Equal(t, "mxm:1", UserID(r.Context())) })
+	r := b.request("/")
+	r.AddCookie(&http.Cookie{Name: "session", Value: "another"})
+	do(r, func(_ http.ResponseWriter, r *http.Request) { require.Empty(t, UserID(r.Context())) })
 }
 
 // Whichever way the application uses its own manager besides us, its idle
