@@ -22,8 +22,8 @@ const (
 	flowPurpose  = "flow"
 	signInFlow   = "sign-in"
 	connectFlow  = "connect"
-	stateLength  = 43
 	maxStateSize = 256
+	maxFlowSize  = 2500 // keeps the cookie below 3.5 KiB; browsers drop one of 4 KiB
 )
 
 // flow is what a login remembers for its callback, sealed in a cookie of its
@@ -55,6 +55,10 @@ func (a *Auth) startFlow(w http.ResponseWriter, r *http.Request, purpose, appUse
 	a.evictFlows(w, r)
 	name := a.flowCookieName(state)
 	plain, _ := json.Marshal(f) // cannot fail: strings, bytes and a time
+	if len(plain) > maxFlowSize {
+		f.ReturnTo = "" // better to arrive elsewhere than to lose the attempt
+		plain, _ = json.Marshal(f)
+	}
 	sealed := a.keys.seal(flowPurpose, name, plain)
 	http.SetCookie(w, a.newFlowCookie(name, base64.RawURLEncoding.EncodeToString(sealed), int(flowLife.Seconds())))
 	return state, f
