@@ -146,6 +146,7 @@ func NewAuth(cfg core.Config) (*core.Auth, error) {
 	var env Environment
 	for _, line := range strings.Split(err.Error(), "\n") {
 		field, problem, _ := strings.Cut(line, ": ")
+		field, _, _ = strings.Cut(field, "[")
 		if variable, ok := variables[field]; ok {
 			env.Reject(variable, problem)
 		}

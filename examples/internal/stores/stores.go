@@ -45,17 +45,14 @@ func Open(ctx context.Context, storeURL string) (store Store, close func(), err 
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	scheme, path, _ := strings.Cut(storeURL, ":")
-	switch scheme {
-	case "memory":
-		if path == "" {
-			return memstore.New(), func() {}, nil
-		}
-		err = errURL
-	case "sqlite":
+	switch {
+	case storeURL == Memory:
+		return memstore.New(), func() {}, nil
+	case scheme == "sqlite":
 		store, close, err = openSQLite(path)
-	case "redis", "rediss":
+	case scheme == "redis" || scheme == "rediss":
 		store, close, err = openRedis(ctx, storeURL)
-	case "postgres", "postgresql":
+	case scheme == "postgres" || scheme == "postgresql":
 		store, close, err = openPostgres(ctx, storeURL)
 	default:
 		err = errURL
