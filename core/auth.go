@@ -24,6 +24,7 @@ type Auth struct {
 	sessions     *scs.SessionManager
 	sessionKey   string // where our part of a session is
 	idleTimeout  time.Duration
+	publicOrigin string // of RedirectURL
 	secure       bool   // RedirectURL is https: cookies carry Secure and __Host-
 	callbackPath string // as the router sees it
 	routes       []Route
@@ -73,10 +74,11 @@ func New(cfg Config) (*Auth, error) {
 		keys:         keys,
 		musixmatch:   newEndpointClient(c),
 		grants:       &grants{store: c.Grants, keys: keys, baseURL: c.BaseURL, clientID: c.ClientID},
+		publicOrigin: originOf(redirect),
 		callbackPath: redirect.Path[len(c.PathPrefix):],
 		origin:       http.NewCrossOriginProtection(),
 	}
-	for _, origin := range append([]string{originOf(redirect)}, c.TrustedOrigins...) {
+	for _, origin := range append([]string{a.publicOrigin}, c.TrustedOrigins...) {
 		if err := a.origin.AddTrustedOrigin(origin); err != nil {
 			return nil, fmt.Errorf("musixmatch: TrustedOrigins: %w", err)
 		}

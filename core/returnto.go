@@ -40,10 +40,10 @@ func localPath(raw string) (string, bool) {
 }
 
 // returnTo is where a browser may be sent that asked for raw: raw itself if
-// that is a path on this site outside the routes of this package, or a URL on a
-// trusted origin; otherwise AfterLogin. It is asked at login and again at use.
+// that is a path or URL on this site outside the routes of this package, or a
+// URL on a trusted origin; otherwise AfterLogin. It is asked at login and again at use.
 func (a *Auth) returnTo(raw string) string {
-	if p, ok := localPath(raw); ok {
+	if p, ok := localPath(strings.TrimPrefix(raw, a.publicOrigin)); ok {
 		if a.isOwnPath(p) {
 			return a.browserPath(a.cfg.AfterLogin)
 		}

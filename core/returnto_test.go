@@ -95,22 +95,28 @@ func TestReturnTo(t *testing.T) {
 		c.RedirectURL = "https://app.example/app/auth/musixmatch/callback"
 		c.PathPrefix = "/app"
 		c.AfterLogin = "/home"
-		c.TrustedOrigins = []string{"https://spa.example"}
+		c.TrustedOrigins = []string{"https://spa.example", "https://app.example"}
 	})
 	for raw, want := range map[string]string{
-		"/app/me":                             "/app/me",
-		"":                                    "/app/home",
-		"//evil.example":                      "/app/home",
-		"/app/auth/musixmatch/logout":         "/app/home", // R-CB-10
-		"/app/auth/musixmatch/%6cogin":        "/app/home",
-		"/app/x/../auth/musixmatch/login":     "/app/home",
-		"/app/x/%2e%2e/auth/musixmatch/login": "/app/home",
-		"https://spa.example/x?y=1":           "https://spa.example/x?y=1",
-		"https://spa.example.evil.example/":   "/app/home",
-		"https://spa.example@evil.example/":   "/app/home",
-		`https://spa.example/\evil.example`:   "/app/home",
-		"https://spa.example//evil.example":   "/app/home",
-		"http://spa.example/x":                "/app/home",
+		"/app/me":                                       "/app/me",
+		"":                                              "/app/home",
+		"//evil.example":                                "/app/home",
+		"/app/auth/musixmatch/logout":                   "/app/home", // R-CB-10
+		"/app/auth/musixmatch/%6cogin":                  "/app/home",
+		"/app/x/../auth/musixmatch/login":               "/app/home",
+		"/app/x/%2e%2e/auth/musixmatch/login":           "/app/home",
+		"https://spa.example/x?y=1":                     "https://spa.example/x?y=1",
+		"https://spa.example.evil.example/":             "/app/home",
+		"https://spa.example@evil.example/":             "/app/home",
+		`https://spa.example/\evil.example`:             "/app/home",
+		"https://spa.example//evil.example":             "/app/home",
+		"http://spa.example/x":                          "/app/home",
+		"https://app.example/app/me?x":                  "/app/me?x",
+		"https://app.example":                           "/app/home",
+		"https://app.example.evil.example/":             "/app/home",
+		"https://app.example//evil.example":             "/app/home",
+		"https://app.examplehttps://evil.org":           "/app/home",
+		"https://app.example/app/auth/musixmatch/login": "/app/home",
 	} {
 		require.Equal(t, want, a.returnTo(raw), "%q", raw)
 	}
