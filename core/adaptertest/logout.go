@@ -2,6 +2,7 @@ package adaptertest
 
 import (
 	"net/http"
+	"sync"
 	"testing"
 
 	"github.com/mxmconnect/mxmconnect/core"
@@ -59,14 +60,20 @@ var logoutCases = []testCase{
 		b.signIn()
 		session := b.session()
 		slow := s.browser().with(session)
-		done := make(chan *answer)
+		done := make(chan *answer, 1)
 		go func() {
 			a, _ := slow.try(http.MethodGet, "/slow", navigation...)
 			done <- a
 		}()
-		<-arrived
+		release := sync.OnceFunc(func() { close(leave) })
+		defer release()
+		select {
+		case <-arrived:
+		case a := <-done:
+			t.Fatalf("the slow request was answered before it could be slow: %+v", a)
+		}
 		redirected(t, "logout", b.submit(logoutPath), "/bye")
-		close(leave)
+		release()
 		a := <-done
 		if a == nil {
 			t.Fatal("the slow request failed")

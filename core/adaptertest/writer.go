@@ -98,21 +98,36 @@ var writerCases = []testCase{
 		}
 	}},
 	{"R-AD-3 streaming", "an event reaches the client while the handler is still running", func(t *testing.T, adapter Adapter) {
-		next := make(chan string)
+		next, over := make(chan string), make(chan struct{})
 		s := start(t, adapter, setup{pages: []page{{"/events", false, func(s *site, w http.ResponseWriter, r *http.Request) error {
 			s.put(r, "streamed")
 			w.Header().Set("Content-Type", "text/event-stream")
-			for event := range next {
+			for {
+				var event string
+				select {
+				case event = <-next:
+				case <-over:
+					return nil
+				}
 				if _, err := fmt.Fprintf(w, "data: %s\n\n", event); err != nil {
 					return err
 				}
 				w.(http.Flusher).Flush()
 			}
-			return nil
 		}}, {"/note", false, (*site).note}}})
+		defer close(over)
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		defer cancel()
+		send := func(event string) { // taken only when the one before has been written
+			select {
+			case next <- event:
+			case <-ctx.Done():
+			}
+		}
 		b := s.browser()
-		go func() { next <- "one" }()
-		res, err := b.client.Get(s.url + "/events")
+		go send("one")
+		r, _ := http.NewRequestWithContext(ctx, http.MethodGet, s.url+"/events", nil)
+		res, err := b.client.Do(r)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -121,14 +136,13 @@ var writerCases = []testCase{
 		lines := bufio.NewScanner(res.Body)
 		for i, event := range []string{"one", "two", "three"} {
 			if i > 0 {
-				next <- event // taken only when the one before has been written
+				send(event)
 			}
 			lines.Scan()
 			equal(t, "event", lines.Text(), "data: "+event)
 			lines.Scan()
 		}
 		equal(t, "in another request, while the stream is open", b.visit("/note").body, "note=streamed")
-		close(next)
 	}},
 	{"R-AD-3 download", "a file is served whole and in ranges, with the session saved first", func(t *testing.T, adapter Adapter) {
 		file := filepath.Join(t.TempDir(), "song.txt")
