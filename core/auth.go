@@ -87,6 +87,11 @@ func New(cfg Config) (*Auth, error) {
 	a.secure = redirect.Scheme == "https"
 	a.useSessions()
 	a.routes = a.makeRoutes()
+	for name, landing := range map[string]string{"AfterLogin": c.AfterLogin, "AfterLogout": c.AfterLogout} {
+		if a.isOwnPath(a.browserPath(landing)) {
+			return nil, fmt.Errorf("musixmatch: the configuration is not usable:\n%s: %q is a route of this package", name, landing)
+		}
+	}
 	return a, nil
 }
 

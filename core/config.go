@@ -277,8 +277,6 @@ func (c *Config) checkPaths(errs *[]error) {
 		*f.value = cmp.Or(*f.value, "/")
 		if _, ok := localPath(*f.value); !ok {
 			wrong(f.name, "must be a path on this site, is %q", *f.value)
-		} else if c.BasePath != "" && within(*f.value, c.BasePath) {
-			wrong(f.name, "must not be below BasePath, is %q", *f.value)
 		}
 	}
 }
