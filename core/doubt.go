@@ -8,7 +8,7 @@ func (f *flight) inDoubt() step {
 	f.offer()
 	last := noVerdict
 	for wait := f.r.settle; ; wait = f.r.settle {
-		if !f.pause(wait, f.holding) {
+		if !f.pause(wait) {
 			return f.land(result{err: unavailable(errInDoubt)})
 		}
 		same, next := f.unchanged()
@@ -78,7 +78,7 @@ func (f *flight) inTheDark() step {
 	if f.k.doubt.of(f.gr.Intent) == nil {
 		due = f.k.watch.since.Add(4 * f.r.lease)
 	}
-	if !f.pause(time.Until(due), f.holding) {
+	if !f.pause(time.Until(due)) {
 		return f.land(result{err: unavailable(errInDoubt)})
 	}
 	if same, next := f.unchanged(); !same {

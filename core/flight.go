@@ -49,7 +49,7 @@ type flight struct {
 	// The protocol's own; see refresh.go.
 	gr        grant // the record as last read or written
 	version   string
-	holding   bool // the flight must not end: an intent of ours is out, or tokens are not written
+	holding   bool // an intent of ours is out whose token was sent: the flight goes on though nobody waits
 	taker     bool // this doubt began with the intent of another process
 	replaying bool // the next POST is the one replay that a holder has on "inactive"
 	asked     bool // the rejected token has been introspected: inactive
@@ -239,19 +239,16 @@ func (f *flight) wanted() bool {
 	return f.waiters > 0
 }
 
-// pause waits. It returns false when Auth is closing and the flight may end,
-// which it may not while it must stay.
-func (f *flight) pause(d time.Duration, stay bool) bool {
-	closing := f.r.closing
-	if stay {
-		closing = nil
-	}
+// pause waits. It returns false when Auth is closing: a flight that only waits
+// ends then. One in doubt does, too: all that is known is in the store, and
+// another instance resolves it.
+func (f *flight) pause(d time.Duration) bool {
 	t := time.NewTimer(max(0, d))
 	defer t.Stop()
 	select {
 	case <-t.C:
 		return true
-	case <-closing:
+	case <-f.r.closing:
 		return false
 	}
 }

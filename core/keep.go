@@ -29,8 +29,8 @@ func (f *flight) salvage(t *tokens, began time.Time) step {
 }
 
 // keep is P6: the new tokens, the only live ones in the world, are written,
-// however long it takes and whoever wrote an intent meanwhile. Until they are,
-// they are served from memory.
+// however long it takes, whoever wrote an intent meanwhile, and though Auth may be
+// closing. Until they are, they are served from memory.
 func (f *flight) keep(mine grant, t *tokens, began time.Time) step {
 	old, received := f.gr, time.Now()
 	lifted, claim := false, claimReread
@@ -43,13 +43,13 @@ func (f *flight) keep(mine grant, t *tokens, began time.Time) step {
 			f.cache(mine)
 			f.offer()
 			f.failed(reasonUnavailable, err, time.Time{})
-			f.pause(f.r.backoff(n), true)
+			time.Sleep(f.r.backoff(n))
 			continue // if it took place after all, the next write will say so
 		}
 		var found bool
 		for claim = claimReread; claim == claimReread; {
 			if found, err = f.read(); err != nil {
-				f.pause(f.r.backoff(n), true)
+				time.Sleep(f.r.backoff(n))
 			} else if claim = claimOf(old.Gen, mine, f.gr, found); claim == claimAsk {
 				claim = f.whose(mine, received, n)
 			}
@@ -78,7 +78,7 @@ func (f *flight) keep(mine grant, t *tokens, began time.Time) step {
 			return f.find
 		}
 		if n > 3 {
-			f.pause(f.r.backoff(n-3), true)
+			time.Sleep(f.r.backoff(n - 3))
 		}
 	}
 }
@@ -126,7 +126,7 @@ func (f *flight) whose(mine grant, received time.Time, n int) claim {
 	case err == nil || time.Since(received) >= mine.ExpiresIn:
 		return claimAdopt
 	}
-	f.pause(f.r.backoff(n), true)
+	time.Sleep(f.r.backoff(n))
 	return claimReread
 }
 
@@ -220,7 +220,7 @@ func (f *flight) markSub(access string) {
 				return
 			}
 		}
-		if !f.pause(f.r.backoff(n), false) {
+		if !f.pause(f.r.backoff(n)) {
 			return
 		}
 	}

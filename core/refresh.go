@@ -169,7 +169,7 @@ func (f *flight) await() step {
 	f.offer()
 	watched := time.Since(f.k.watch.since)
 	poll := max(f.r.settle/256, min(watched, f.r.settle/3))
-	if !f.pause(min(poll, f.r.lease-watched), false) {
+	if !f.pause(min(poll, f.r.lease-watched)) {
 		return f.land(result{err: unavailable(errForeign)})
 	}
 	if watched >= f.r.settle/16 { // a sibling that is well has finished by then
@@ -222,7 +222,7 @@ func (f *flight) announce() step {
 	}
 	if wait := time.Until(f.k.retryAt); wait > 0 {
 		f.offer()
-		if !f.pause(wait, f.holding) || !f.holding && !f.wanted() {
+		if !f.pause(wait) || !f.holding && !f.wanted() {
 			return f.land(result{err: unavailable(errBackedOff)})
 		}
 	}
@@ -269,14 +269,10 @@ func (f *flight) slot() bool {
 	default:
 	}
 	f.offer()
-	closing := f.r.closing
-	if f.holding {
-		closing = nil
-	}
 	select {
 	case f.r.posts <- struct{}{}:
 		return true
-	case <-closing:
+	case <-f.r.closing:
 		return false
 	}
 }
@@ -350,7 +346,7 @@ func (f *flight) refused(own *ownIntent, cause error, began time.Time) step {
 	gen := f.gr.Gen
 	found, err := f.read()
 	for n := 1; err != nil; n++ {
-		if !f.pause(f.r.backoff(n), false) {
+		if !f.pause(f.r.backoff(n)) {
 			return f.land(result{err: unavailable(err)})
 		}
 		found, err = f.read()
@@ -381,7 +377,7 @@ func (f *flight) lost(reason string) step {
 			}
 		} else if out == writeFailed {
 			f.failed(reasonUnavailable, err, time.Time{})
-			if !f.pause(f.r.backoff(n), false) {
+			if !f.pause(f.r.backoff(n)) {
 				return f.land(result{err: unavailable(err)})
 			}
 			continue
@@ -428,18 +424,17 @@ func (f *flight) later(reason string, cause error) step {
 	if s := f.k.alive(f.r.now(), f.rejected); s != nil {
 		return f.land(result{served: f.serveFor(s, min(wait, s.valid-f.r.now()))})
 	}
-	if !f.pause(wait, false) || !f.wanted() {
+	if !f.pause(wait) || !f.wanted() {
 		return f.land(result{err: unavailable(cause)})
 	}
 	return f.find
 }
 
-// backOff waits, longer after every failure, with the doubt kept: it is written
-// down, so when Auth is closing the flight may leave it to others.
+// backOff waits, longer after every failure, with the doubt kept.
 func (f *flight) backOff() (ended bool) {
 	f.k.failures++
 	f.offer()
-	if !f.pause(f.r.backoff(f.k.failures), false) {
+	if !f.pause(f.r.backoff(f.k.failures)) {
 		f.land(result{err: unavailable(errInDoubt)})
 		return true
 	}
@@ -449,7 +444,7 @@ func (f *flight) backOff() (ended bool) {
 // again goes back to P2 after a conflict; not in a hot loop, whatever the store
 // does.
 func (f *flight) again() step {
-	if f.conflicts++; f.conflicts > 3 && !f.pause(f.r.backoff(f.conflicts-3), false) {
+	if f.conflicts++; f.conflicts > 3 && !f.pause(f.r.backoff(f.conflicts-3)) {
 		return f.land(result{err: unavailable(ErrConflict)})
 	}
 	return f.find

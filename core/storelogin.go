@@ -1,6 +1,7 @@
 package core
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"time"
@@ -53,28 +54,30 @@ func (a *Auth) commitSurely(ctx context.Context, old string, gr grant) error {
 // endGrant replaces the grant with a tombstone, whatever rotation is under
 // way, and returns the tokens that it held. A login made meanwhile is another
 // grant, and stays.
+//
+// Where there is nothing to end a tombstone is written all the same: the write
+// of a login that was given up may still be on its way, or the store may find
+// again what it has lost.
 func (a *Auth) endGrant(ctx context.Context, sub string) (last grant, err error) {
 	named := ""
-	for {
+	for again := false; ; again = true {
 		remembered := a.refresher.remembered(sub)
 		gr, version, found, err := a.grants.find(ctx, sub)
 		if err != nil {
 			return grant{}, err
 		}
 		if !found {
-			// A tombstone all the same: the write of a login that was given up may
-			// be on its way, or the store may find again what it has lost.
 			gr = remembered
 			gr.Gen = max(gr.Gen, a.musixmatch.clock.now().UnixMilli())
 		}
-		if found && gr.Status == grantDisconnected || (named != "" && gr.GrantID != named) {
+		if again && (named != "" && gr.GrantID != named || gr.Status == grantDisconnected) {
 			return last, nil
 		}
-		named, last = gr.GrantID, gr
 		tombstone := grant{
-			Sub: sub, GrantID: gr.GrantID, Status: grantDisconnected,
+			Sub: sub, GrantID: cmp.Or(gr.GrantID, randomString()), Status: grantDisconnected,
 			Gen: max(gr.Gen, remembered.Gen) + 1, Issued: time.Now(),
 		}
+		named, last = gr.GrantID, gr
 		err = a.commitSurely(ctx, version, tombstone)
 		if err == nil {
 			a.refresher.learn(tombstone)
