@@ -43,6 +43,8 @@ type endpointClient struct {
 	redirectURL  string
 	http         *http.Client
 	clock        serverClock
+
+	authorizationURL string // where browsers are sent, up to state and code_challenge
 }
 
 func newEndpointClient(c *Config) *endpointClient {
@@ -55,6 +57,9 @@ func newEndpointClient(c *Config) *endpointClient {
 		clientID:     c.ClientID,
 		clientSecret: c.ClientSecret,
 		redirectURL:  c.RedirectURL,
+
+		authorizationURL: newAuthorizationURL(c),
+
 		http: &http.Client{
 			Transport: singleUse(transport),
 			// A redirect would carry the form, secrets included, elsewhere.
@@ -376,6 +381,10 @@ func parseExpiresIn(raw json.RawMessage) (life time.Duration, known bool) {
 // far as they are readable; whole says that body is that object and no more.
 // Of a repeated member the last one counts.
 func topLevel(body []byte) (fields map[string]json.RawMessage, whole bool) {
+	if json.Unmarshal(body, &fields) == nil && fields != nil { // null leaves it nil
+		return fields, true
+	}
+	// Member by member costs several times as much, but saves what can be read.
 	fields = map[string]json.RawMessage{}
 	d := json.NewDecoder(bytes.NewReader(body))
 	if start, err := d.Token(); err != nil || start != json.Delim('{') {

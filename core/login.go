@@ -27,14 +27,18 @@ func (a *Auth) startAuthorization(w http.ResponseWriter, r *http.Request, s *ses
 	if err := s.save(w); err != nil {
 		return a.refusal(w, "login", ErrUnavailable, err)
 	}
-	seeOther(w, a.cfg.Endpoint.AuthURL+"?"+url.Values{
-		"response_type":         {"code"},
-		"client_id":             {a.cfg.ClientID},
-		"redirect_uri":          {a.cfg.RedirectURL},
-		"scope":                 {strings.Join(a.cfg.Scopes, " ")},
-		"state":                 {state},
-		"code_challenge":        {oauth2.S256ChallengeFromVerifier(f.Verifier)},
-		"code_challenge_method": {"S256"},
-	}.Encode())
+	// Both are base64url: there is nothing to escape.
+	seeOther(w, a.musixmatch.authorizationURL+"&state="+state+"&code_challenge="+oauth2.S256ChallengeFromVerifier(f.Verifier))
 	return nil
+}
+
+// newAuthorizationURL is the part of the request that is always the same.
+func newAuthorizationURL(c *Config) string {
+	return c.Endpoint.AuthURL + "?" + url.Values{
+		"response_type":         {"code"},
+		"client_id":             {c.ClientID},
+		"redirect_uri":          {c.RedirectURL},
+		"scope":                 {strings.Join(c.Scopes, " ")},
+		"code_challenge_method": {"S256"},
+	}.Encode()
 }
