@@ -71,6 +71,10 @@ func TestEchoWays(t *testing.T) {
 			_, err := c.Response().Write([]byte("body"))
 			return err
 		},
+		"a hint": func(c echo.Context) error {
+			c.Response().Writer.WriteHeader(http.StatusEarlyHints)
+			return c.String(http.StatusCreated, "body")
+		},
 		"nothing":          func(echo.Context) error { return nil },
 		"an error":         func(echo.Context) error { return errors.New("a mistake") },
 		"an HTTPError":     func(echo.Context) error { return echo.NewHTTPError(http.StatusTeapot, "short") },

@@ -185,11 +185,11 @@ func TestGinRefusals(t *testing.T) {
 	auth, _ := newAuth(t)
 	var got []*gin.Error
 	var user, path string
-	after := false
+	aborted, after := false, false
 	r := gin.New()
 	r.Use(func(c *gin.Context) {
 		c.Next()
-		got, user, path = c.Errors, ginmw.UserID(c), c.FullPath()
+		got, user, path, aborted = c.Errors, ginmw.UserID(c), c.FullPath(), c.IsAborted()
 	})
 	ginmw.Mount(r, auth)
 	r.GET("/me", ginmw.RequireUser(auth), func(*gin.Context) { after = true })
@@ -206,6 +206,13 @@ func TestGinRefusals(t *testing.T) {
 		require.False(t, after)
 		require.Empty(t, user)
 		require.Equal(t, "/me", path)
+		require.True(t, aborted)
+	})
+	t.Run("R-AD-2 a route's error aborts, too", func(t *testing.T) {
+		res, _ := serve(t, r, http.MethodGet, "/auth/musixmatch/callback", nil)
+		require.Equal(t, http.StatusBadRequest, res.StatusCode)
+		require.Len(t, got, 1)
+		require.True(t, aborted)
 	})
 	t.Run("R-AD-2 a redirect aborts and is no error", func(t *testing.T) {
 		res, _ := serve(t, r, http.MethodGet, "/me", http.Header{"Accept": {"text/html"}})
