@@ -54,7 +54,7 @@ func (a *Auth) serveCallback(w http.ResponseWriter, r *http.Request, s *session)
 		}
 		return refuse(ErrState, err)
 	}
-	checked, outcome, err := a.check(f, answer, s)
+	checked, outcome, err := a.check(f, answer, s.applicationUser(r.Context()))
 	if err != nil {
 		if outcome == ErrDenied || outcome == ErrUpstream {
 			a.clearFlow(w, answer.state)
@@ -133,7 +133,7 @@ func readAnswer(query string) (authorizationAnswer, error) {
 
 // check says whether the answer belongs to the flow, before anything is asked
 // of the network.
-func (a *Auth) check(f flow, answer authorizationAnswer, s *session) (checkedAnswer, *Error, error) {
+func (a *Auth) check(f flow, answer authorizationAnswer, appUser string) (checkedAnswer, *Error, error) {
 	none := checkedAnswer{}
 	// RFC 9207 section 2.4. Without a known issuer there is nothing to compare.
 	if issuer := a.cfg.Endpoint.Issuer; issuer != "" && answer.iss != issuer && (answer.iss != "" || a.cfg.Endpoint.IssRequired) {
@@ -146,7 +146,7 @@ func (a *Auth) check(f flow, answer authorizationAnswer, s *session) (checkedAns
 	if f.Purpose != purpose {
 		return none, ErrState, errors.New("the attempt was for another purpose")
 	}
-	if f.AppUser != s.applicationUser() {
+	if f.AppUser != appUser {
 		return none, ErrUserChanged, errors.New("another user was signed in when the attempt began")
 	}
 	switch answer.refusal {

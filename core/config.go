@@ -71,7 +71,8 @@ type Config struct {
 
 	// AppUser says who the application itself has signed in, "" for nobody. It
 	// switches to connect mode: Musixmatch is connected to that user, and no
-	// Musixmatch session is kept. Defaults to nil, sign-in mode.
+	// Musixmatch session is kept. It may be asked several times in one request,
+	// and sees the context of whoever asks. Defaults to nil, sign-in mode.
 	AppUser func(*http.Request) string
 	// LinkedUser returns the Musixmatch user ID that the application has
 	// linked to its user, "" for none. It is asked at most once per request,

@@ -10,7 +10,7 @@ var errNotNavigation = errors.New("a sign-in is a navigation, not a request by a
 // serveConnect begins to connect Musixmatch to the user whom the application
 // has signed in. It is a POST: a link must not be able to start it (R-AR-8).
 func (a *Auth) serveConnect(w http.ResponseWriter, r *http.Request, s *session) error {
-	appUser := s.applicationUser()
+	appUser := s.applicationUser(r.Context())
 	if appUser == "" {
 		return a.refusal(w, "connect", ErrNotSignedIn, nil)
 	}

@@ -25,12 +25,12 @@ func (a *Auth) Disconnect(ctx context.Context, userID string) error {
 // serveDisconnect ends the grant first, then the session, then the cookie: a
 // failure on the way leaves the browser able to try again.
 func (a *Auth) serveDisconnect(w http.ResponseWriter, r *http.Request, s *session) error {
-	user, err := s.userID()
+	user, err := s.userID(r.Context())
 	if err != nil {
 		return a.refusal(w, "disconnect", ErrUnavailable, err)
 	}
 	switch {
-	case a.cfg.AppUser != nil && s.applicationUser() != "" && user == "":
+	case a.cfg.AppUser != nil && s.applicationUser(r.Context()) != "" && user == "":
 		return a.refusal(w, "disconnect", ErrNotConnected, nil)
 	case user == "":
 		return a.refusal(w, "disconnect", ErrNotSignedIn, nil)

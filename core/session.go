@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/alexedwards/scs/v2"
@@ -83,11 +82,8 @@ type session struct {
 	writer  sessionWriter
 	headers [2]string // the values of the two headers that every answer gets
 
-	request  *http.Request // connect mode
-	resolve  sync.Once
-	appUser  string
-	linkOnce sync.Once
-	linkErr  error
+	request *http.Request
+	link    link // connect mode
 }
 
 type sessionContextKey struct{ auth *Auth }

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync"
 )
 
 type userContextKey struct{}
@@ -15,7 +16,7 @@ type userContextKey struct{}
 func UserID(ctx context.Context) string {
 	switch v := ctx.Value(userContextKey{}).(type) {
 	case *session:
-		user, _ := v.userID()
+		user, _ := v.userID(ctx)
 		return user
 	case string:
 		return v
@@ -29,25 +30,42 @@ func WithUserID(ctx context.Context, userID string) context.Context {
 	return context.WithValue(ctx, userContextKey{}, userID)
 }
 
-func (s *session) userID() (string, error) {
+// link is whom the application has linked to one of its users.
+type link struct {
+	sync.Mutex
+	appUser, user string
+	err           error
+}
+
+func (s *session) userID(ctx context.Context) (string, error) {
 	if s.auth.cfg.AppUser == nil {
 		return s.user, s.unavailable
 	}
-	s.linkOnce.Do(func() {
-		if appUser := s.applicationUser(); appUser != "" && s.auth.cfg.LinkedUser != nil {
-			s.user, s.linkErr = s.auth.cfg.LinkedUser(s.Context, appUser)
+	appUser := s.applicationUser(ctx)
+	if appUser == "" || s.auth.cfg.LinkedUser == nil {
+		return "", nil
+	}
+	l := &s.link
+	l.Lock()
+	defer l.Unlock()
+	if l.appUser != appUser {
+		user, err := s.auth.cfg.LinkedUser(ctx, appUser)
+		if err != nil {
+			user = ""
 		}
-	})
-	return s.user, s.linkErr
+		l.appUser, l.user, l.err = appUser, user, err
+	}
+	return l.user, l.err
 }
 
-// applicationUser is who the application has signed in, in connect mode.
-func (s *session) applicationUser() string {
+// applicationUser is who the application has signed in, in connect mode. It
+// asks with the caller's context: the middleware that signs people in may
+// stand between ours and the handler.
+func (s *session) applicationUser(ctx context.Context) string {
 	if s.auth.cfg.AppUser == nil {
 		return ""
 	}
-	s.resolve.Do(func() { s.appUser = s.auth.cfg.AppUser(s.request) })
-	return s.appUser
+	return s.auth.cfg.AppUser(s.request.WithContext(ctx))
 }
 
 // Challenge is for a request that needs a user and has none. It sends a
@@ -60,11 +78,11 @@ func (a *Auth) Challenge(w http.ResponseWriter, r *http.Request) error {
 		s, r = a.load(r)
 	}
 	protect(w)
-	if _, err := s.userID(); err != nil {
+	if _, err := s.userID(r.Context()); err != nil {
 		return a.refusal(w, "challenge", ErrUnavailable, err)
 	}
 	if a.cfg.AppUser != nil {
-		if s.applicationUser() == "" {
+		if s.applicationUser(r.Context()) == "" {
 			return a.refusal(w, "challenge", ErrNotSignedIn, nil)
 		}
 		return a.refusal(w, "challenge", ErrNotConnected, nil)
