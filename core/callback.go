@@ -48,7 +48,7 @@ func (a *Auth) serveCallback(w http.ResponseWriter, r *http.Request, s *session)
 	}
 	f, err := a.openFlow(r, answer.state)
 	if err != nil {
-		if s.user != "" {
+		if user, _ := s.userID(r.Context()); user != "" {
 			// A reload, or a second click, by a browser that is signed in already.
 			return a.arrive(w, s, a.browserPath(a.cfg.AfterLogin))
 		}
