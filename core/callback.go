@@ -61,6 +61,9 @@ func (a *Auth) serveCallback(w http.ResponseWriter, r *http.Request, s *session)
 		}
 		return refuse(outcome, err)
 	}
+	if s.unavailable != nil { // and could not be replaced: nothing is spent yet
+		return refuse(ErrUnavailable, s.unavailable)
+	}
 
 	// From here on the work is not the browser's to interrupt: a closed tab
 	// must not end an older grant half-way.

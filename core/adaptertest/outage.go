@@ -118,6 +118,18 @@ var outageCases = []testCase{
 		b.signIn()
 		equal(t, "user", b.user(), alice)
 	}},
+	{"R-CB-6 callback during an outage", "a callback that finds the session store down spends nothing, and succeeds when it is repeated", func(t *testing.T, adapter Adapter) {
+		s := start(t, adapter, setup{})
+		b := s.browser()
+		b.signIn()
+		callback := b.begin("/page")
+		s.store.findFails.Store(true)
+		refused(t, "callback", b.visit(callback), http.StatusServiceUnavailable, "unavailable")
+		equal(t, "codes exchanged", s.exchanges(), 1)
+		s.store.findFails.Store(false)
+		redirected(t, "again", b.visit(callback), "/page")
+		equal(t, "codes exchanged", s.exchanges(), 2)
+	}},
 	{"R-LO-3 logout during an outage", "logout removes the cookie even when the store is down, and says that it failed", func(t *testing.T, adapter Adapter) {
 		s := start(t, adapter, setup{config: func(c *core.Config) { c.ErrorHandler = core.WriteError }})
 		for _, down := range []func(bool){s.store.findFails.Store, s.store.writeFails.Store} {
