@@ -1,6 +1,7 @@
 package core_test
 
 import (
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -203,7 +204,7 @@ func TestCalibration(t *testing.T) {
 		untilDue()
 		a.token(t)
 		time.Sleep(2 * settle)
-		require.Equal(t, 1, log.count("leaves the old access token active"))
+		require.Equal(t, 1, strings.Count(log.text(), "leaves the old access token active"))
 
 		untilDue()
 		w.srv.ResetRequests()

@@ -9,8 +9,8 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/url"
 	"runtime"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -36,11 +36,13 @@ const (
 // world is a fake Musixmatch, a store and any number of instances of one
 // application, in a synctest bubble: HTTP runs over net.Pipe, waits take no time.
 type world struct {
-	t     *testing.T
-	mgr   *scs.SessionManager
-	srv   *mxmtest.Server
-	store *core.Memory
-	net   *pipes
+	t       *testing.T
+	mgr     *scs.SessionManager
+	srv     *mxmtest.Server
+	store   *core.Memory
+	log     lines
+	started []*instance
+	net     *pipes
 }
 
 // inBubble runs test in a world of its own.
@@ -57,7 +59,31 @@ func inBubble(t *testing.T, test func(t *testing.T, w *world)) {
 			synctest.Wait()
 		}()
 		test(t, w)
+		w.tellsNoSecret()
 	})
+}
+
+// tellsNoSecret is R-LG-1: no log line, event or error holds a token that went
+// over the wire, or the client's secret.
+func (w *world) tellsNoSecret() {
+	w.t.Helper()
+	synctest.Wait()
+	said := w.log.text()
+	for _, i := range w.started {
+		i.mu.Lock()
+		said += fmt.Sprintf("%+v %#v", i.events, i.Auth)
+		i.mu.Unlock()
+	}
+	secrets := []string{mxmtest.DefaultClientSecret}
+	for _, r := range w.srv.Requests() {
+		secrets = append(secrets, r.Token)
+	}
+	for _, secret := range secrets {
+		if secret != "" {
+			require.NotContains(w.t, said, secret)
+			require.NotContains(w.t, said, url.QueryEscape(secret))
+		}
+	}
 }
 
 // instance is one process of the application.
@@ -82,7 +108,7 @@ func (w *world) start(change ...func(*core.Config)) *instance {
 	c := w.srv.Config("http://127.0.0.1:8080")
 	c.Grants, c.Keys, c.Sessions = i.store, testKeys, w.mgr
 	c.HTTPClient = &http.Client{Transport: &http.Transport{DialContext: w.net.dial, DisableKeepAlives: true}}
-	c.Logger = slog.New(slog.DiscardHandler)
+	c.Logger = slog.New(slog.NewTextHandler(&w.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	c.OnEvent = func(_ context.Context, e core.Event) {
 		i.mu.Lock()
 		defer i.mu.Unlock()
@@ -94,6 +120,7 @@ func (w *world) start(change ...func(*core.Config)) *instance {
 	var err error
 	i.Auth, err = core.New(c)
 	require.NoError(w.t, err)
+	w.started = append(w.started, i)
 	w.t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Hour)
 		defer cancel()
@@ -318,8 +345,8 @@ func (l *lines) Write(p []byte) (int, error) {
 
 func (l *lines) logger() *slog.Logger { return slog.New(slog.NewTextHandler(l, nil)) }
 
-func (l *lines) count(text string) int {
+func (l *lines) text() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return strings.Count(l.buf.String(), text)
+	return l.buf.String()
 }
