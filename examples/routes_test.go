@@ -272,7 +272,7 @@ func TestOffline(t *testing.T) {
 		require.Equal(t, 303, a.StatusCode, a.body)
 		require.Equal(t, 303, get(t, c, a.Header.Get("Location")).StatusCode)
 		require.JSONEq(t, `{"sub":"`+ben+`"}`, get(t, c, app.URL+"/whoami").body)
-		require.Contains(t, app.stderr.String(), "offline mode")
+		eventually(t, "it says so", func() bool { return strings.Contains(app.stderr.String(), "offline mode") })
 		require.Zero(t, app.stop())
 	})
 }
