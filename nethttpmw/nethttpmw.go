@@ -1,5 +1,8 @@
 // Package nethttpmw signs users in with Musixmatch in applications on net/http,
 // with http.ServeMux, chi, or any router that takes an http.Handler.
+//
+// An access log is to print r.URL.Path, never r.URL or r.RequestURI as chi's
+// middleware.Logger does: the callback's query holds a one-time code.
 package nethttpmw
 
 import (
