@@ -15,6 +15,8 @@ import (
 // answer is an error and nothing that next writes is sent. While the session
 // store cannot be read, requests are anonymous and [Auth.Challenge] answers 503.
 // Where the application's own scs LoadAndSave is around it, that one saves.
+// After Hijack the session is saved, but nobody sends its cookie: a handler that
+// has changed the session copies Set-Cookie into what it writes itself.
 func (a *Auth) Wrap(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if a.sessionOf(r.Context()) != nil {
