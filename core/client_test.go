@@ -129,6 +129,17 @@ func TestClientHeals401(t *testing.T) {
 			}
 			require.Empty(t, w.refreshes())
 		},
+		"a token known to be dead is served to nobody": func(t *testing.T, w *world) {
+			a := w.start()
+			w.signIn(a)
+			w.srv.ExpireAccessTokens(alice)
+			w.srv.Fail(mxmtest.Token, mxmtest.DropRequest)
+			_, err := w.whoami(a)
+			require.ErrorIs(t, err, core.ErrUnavailable)
+			require.ErrorIs(t, a.tokenErr(t, time.Second), core.ErrUnavailable)
+			time.Sleep(3 * settle)
+			w.unharmed(2, a)
+		},
 		"revoked": func(t *testing.T, w *world) {
 			a := w.start()
 			w.signIn(a)

@@ -933,6 +933,7 @@ func disconnectDuring(t *testing.T, w *world, here bool) {
 	if here {
 		other = a
 	}
+	w.srv.Fail(mxmtest.Revocation, mxmtest.HTML(502)) // of the tokens that Disconnect found: the late ones remain
 	w.srv.Fail(mxmtest.Token, mxmtest.AfterCommit(func(*mxmtest.Exchange) {
 		require.NoError(t, other.Disconnect(t.Context(), alice))
 	}))
