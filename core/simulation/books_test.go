@@ -108,6 +108,7 @@ func (w *world) presents(p *process, b []byte) {
 	w.count("refresh requests")
 	f := c.family
 	w.log(p, "presents %s", w.name(c.refresh))
+	p.presented = time.Now()
 	if !c.spent || f.destroyed {
 		return
 	}
@@ -304,6 +305,9 @@ func (w *world) written(p *process, sl *slot, before, next content) {
 	}
 	if next.Gen < before.Gen {
 		w.wrong("I4", "", "gen of %s goes back from %d to %d", u.name(), before.Gen, next.Gen)
+	}
+	if next.Intent != nil && w.intents[next.Intent.ID] == nil {
+		w.intents[next.Intent.ID] = p
 	}
 	g := u.grants[next.GrantID]
 	c := w.coins[next.Refresh]

@@ -27,7 +27,7 @@ func (w *world) judgeUser(u *user) {
 		return
 	}
 	switch {
-	case !h.found && w.mustBeDisconnected(u):
+	case !h.found && !u.disconnected.IsZero():
 	case !h.found && !u.vanished:
 		w.wrong("I3", "", "the record of %s is gone", u.name())
 	case !h.found:

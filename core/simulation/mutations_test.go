@@ -34,7 +34,7 @@ var mutations = []mutation{
 	},
 	{
 		name:    "one write of the new tokens",
-		edits:   []edit{{"keep.go", "\t\t\tf.pause(f.r.backoff(n), true)\n\t\t\tcontinue // if", "\t\t\tf.holding = false\n\t\t\treturn f.land(result{err: unavailable(err)}) // if"}},
+		edits:   []edit{{"keep.go", "\t\t\ttime.Sleep(f.r.backoff(n))\n\t\t\tcontinue // if", "\t\t\tf.holding = false\n\t\t\treturn f.land(result{err: unavailable(err)}) // if"}},
 		profile: "store", seed: 1, breaks: "I1 I2 I3",
 	},
 	{
@@ -48,7 +48,7 @@ var mutations = []mutation{
 			{"refresh.go", "Started: began, ", "Started: began.Add(-time.Hour), "}, // the writer's clock is behind
 			{"refresh.go", "if f.k.watch.foreign(f.gr.Intent.ID) < f.r.lease {", "if f.k.watch.foreign(f.gr.Intent.ID) < f.r.lease && time.Since(f.gr.Intent.Started) < f.r.lease+5*time.Minute {"},
 		},
-		profile: "slow", seed: 1, breaks: "I1 I2",
+		profile: "hopeless", seed: 1, breaks: "I1 I2",
 	},
 	{
 		name:    "V2 gen restarts at a login",
@@ -76,13 +76,13 @@ var mutations = []mutation{
 		name: "V5 one intent for several attempts",
 		edits: []edit{{"refresh.go", "\town := f.k.doubt.add(in, f.taker)",
 			"\tif o := f.k.doubt.of(f.gr.Intent); o != nil && o.sent && o.attempt > 1 {\n\t\tin.ID = f.gr.Intent.ID\n\t}\n\town := f.k.doubt.add(in, f.taker)"}},
-		profile: "loss", seed: 1, breaks: "I1 I2",
+		profile: "hopeless", seed: 1, breaks: "I1 I2",
 	},
 	{
 		name: "V6 no compare-and-swap before a replay",
 		edits: []edit{{"doubt.go", "\tcase v == active: // not consumed\n\t\treturn f.announce",
 			"\tcase v == active: // not consumed\n\t\tf.r.posts <- struct{}{}\n\t\treturn f.spend(f.k.doubt.add(f.gr.Intent, f.taker), time.Now())"}},
-		profile: "loss", seed: 1, breaks: "I1 I2",
+		profile: "crash", seed: 1, breaks: "I1 I2",
 	},
 	{
 		name:    "V7 the budget begins with the answer of the store",
@@ -97,13 +97,13 @@ var mutations = []mutation{
 	{
 		name:    "V9 one inactive is enough",
 		edits:   []edit{{"doubt.go", "\t\tcase last: // two", "\t\tcase inactive:\n\t\t\treturn f.decide(v)\n\t\tcase last: // two"}},
-		profile: "loss", seed: 1, breaks: "I3",
+		profile: "liar", seed: 1, breaks: "I3",
 	},
 	{
 		name: "V10a the holder waits for a taker",
 		edits: []edit{{"keep.go", "claim == claimAsk {\n", "claim == claimOver && found && f.gr.Intent != nil && f.gr.Gen == old.Gen {\n" +
-			"\t\t\t\tf.pause(5*time.Second, true)\n\t\t\t\tclaim = claimReread\n\t\t\t} else if claim == claimAsk {\n"}},
-		profile: "pause", seed: 1, breaks: "I1 I2",
+			"\t\t\t\ttime.Sleep(5 * time.Second)\n\t\t\t\tclaim = claimReread\n\t\t\t} else if claim == claimAsk {\n"}},
+		profile: "stall", seed: 1, breaks: "I1 I2",
 	},
 	{
 		name:    "V10b new tokens dropped for a mark",
@@ -126,18 +126,13 @@ var mutations = []mutation{
 	{
 		name:    "V12 the third attempt is terminal",
 		edits:   []edit{{"doubt.go", "return f.startOver", "return f.lost(reasonLostResponse)"}},
-		profile: "loss", seed: 1, breaks: "I3",
-	},
-	{
-		name:    "V12 the third attempt is stuck",
-		edits:   []edit{{"doubt.go", "return f.startOver", "return f.land(result{err: unavailable(errInDoubt)})"}},
-		profile: "loss", seed: 1, breaks: "I5",
+		profile: "hopeless", seed: 1, breaks: "I3",
 	},
 	{
 		name: "V12 one blind replay only",
 		edits: []edit{{"doubt.go", "\tdue := f.k.doubt.wrote.Add(f.r.lease)",
 			"\tif f.gr.Intent.Attempt > 2 {\n\t\treturn f.land(result{err: unavailable(errInDoubt)})\n\t}\n\tdue := f.k.doubt.wrote.Add(f.r.lease)"}},
-		profile: "loss", seed: 1, breaks: "I5",
+		profile: "hopeless", seed: 1, breaks: "I5",
 	},
 	{
 		name:    "V13 waiting for an intent of one's own",
@@ -154,7 +149,7 @@ var mutations = []mutation{
 		name: "V14 a watch that ends with its flight",
 		edits: []edit{
 			{"flight.go", "\t\tf.landed, f.result = true, res\n", "\t\tf.landed, f.result = true, res\n\t\tf.k.watch.id = \"\"\n"},
-			{"refresh.go", "\tif !f.pause(min(poll, f.r.lease-watched), false) {", "\tif !f.pause(min(poll, f.r.lease-watched), false) || !f.wanted() {"},
+			{"refresh.go", "\tif !f.pause(min(poll, f.r.lease-watched)) {", "\tif !f.pause(min(poll, f.r.lease-watched)) || !f.wanted() {"},
 		},
 		profile: "crash", seed: 1, breaks: "I5",
 	},
@@ -225,7 +220,7 @@ var mutations = []mutation{
 	},
 	{
 		name:    "a flight that Close does not end",
-		edits:   []edit{{"flight.go", "\tclosing := f.r.closing\n\tif stay {", "\tclosing := f.r.closing\n\tif stay = true; stay {"}},
+		edits:   []edit{{"flight.go", "\tcase <-t.C:\n\t\treturn true\n\tcase <-f.r.closing:", "\tcase <-t.C:\n\t\treturn true\n\tcase <-make(chan struct{}):"}},
 		profile: "deploy", seed: 1, breaks: "I8",
 	},
 }

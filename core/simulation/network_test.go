@@ -49,12 +49,13 @@ type exchange struct {
 }
 
 func (p *process) dial(ctx context.Context, _, _ string) (net.Conn, error) {
-	if err := p.step("dial", -1); err != nil {
+	caller := callerOf(ctx)
+	if err := p.step("dial", caller); err != nil {
 		return nil, err
 	}
 	w := p.w
 	w.mu.Lock()
-	d := w.roll("dial", p.index, p.life, p.steps[stepKey{"dial", -1}])
+	d := w.roll("dial", p.index, p.life, caller, p.steps[stepKey{"dial", caller}])
 	latency := d.between(300*time.Microsecond, 20*time.Millisecond)
 	refused := w.faults && d.chance(w.profile.refuseDial)
 	if w.faults && d.chance(w.profile.slowDial) {
@@ -69,13 +70,28 @@ func (p *process) dial(ctx context.Context, _, _ string) (net.Conn, error) {
 		w.note(p, "net: refused", "cannot connect")
 		return nil, errRefused
 	}
-	return &conn{w: w, p: p, closed: make(chan struct{}), news: make(chan struct{}, 1)}, nil
+	return &conn{w: w, p: p, caller: caller, closed: make(chan struct{}), news: make(chan struct{}, 1)}, nil
+}
+
+type callerKey struct{}
+
+const firstCaller = 1000
+
+// callerOf returns the number of the application's call that ctx belongs to,
+// or -1 for what an instance does on its own. Calls that are made at the same
+// instant are told apart by it, whichever comes first.
+func callerOf(ctx context.Context) int {
+	if n, ok := ctx.Value(callerKey{}).(int); ok {
+		return n
+	}
+	return -1
 }
 
 // conn is one connection in memory, good for one request.
 type conn struct {
-	w *world
-	p *process
+	w      *world
+	p      *process
+	caller int // see callerOf
 
 	// Guarded by w.mu.
 	in       []byte
@@ -99,7 +115,7 @@ func (c *conn) Write(b []byte) (int, error) {
 	}
 	c.w.mu.Unlock()
 	if first {
-		if err := c.p.step("send", -1); err != nil {
+		if err := c.p.step("send", c.caller); err != nil {
 			return 0, err
 		}
 	}
@@ -114,7 +130,7 @@ func (c *conn) Write(b []byte) (int, error) {
 		c.w.background.Go(func() { x.travel(c) })
 	}
 	c.w.mu.Unlock()
-	if err := c.p.step("sent", -1); err != nil {
+	if err := c.p.step("sent", c.caller); err != nil {
 		return 0, err
 	}
 	return len(b), nil
@@ -130,7 +146,7 @@ func (c *conn) Read(b []byte) (int, error) {
 		case len(c.out) > 0 && !c.answered:
 			c.answered = true
 			c.w.mu.Unlock()
-			if err := c.p.step("answer", -1); err != nil {
+			if err := c.p.step("answer", c.caller); err != nil {
 				return 0, err
 			}
 			continue
@@ -217,7 +233,7 @@ func (w *world) parse(c *conn) *exchange {
 	case strings.HasSuffix(r.URL.Path, "/token-metadata"):
 		x.kind = "look"
 	default:
-		x.kind = "api"
+		x.kind, x.user = "api", c.caller
 	}
 	key := stepKey{"exchange " + x.kind, x.user}
 	c.p.steps[key]++
@@ -237,7 +253,7 @@ func (x *exchange) travel(c *conn) {
 		there = d.between(5*time.Second, 25*time.Second)
 	}
 	switch {
-	case hit(p.loseRequest):
+	case asked && hit(p.loseRequest) || !asked && hit(p.loseRequest/4):
 		w.note(x.p, "net: request lost", "%s of %s is lost on the way", x.kind, w.name(x.refresh))
 		if d.chance(0.5) {
 			sleep(context.Background(), d.between(0, 5*time.Second))
@@ -356,15 +372,13 @@ func (w *world) mayLie(x *exchange) bool {
 
 // serve lets the server have the request.
 func (x *exchange) serve() *httptest.ResponseRecorder {
-	r := x.request.Clone(context.WithValue(context.Background(), exchangeKey{}, x))
+	r := x.request.Clone(context.Background())
 	r.Body = io.NopCloser(bytes.NewReader(x.body))
 	r.Header.Set("Sim-Exchange", strconv.Itoa(x.register()))
 	rec := httptest.NewRecorder()
 	x.w.srv.ServeHTTP(rec, r)
 	return rec
 }
-
-type exchangeKey struct{}
 
 func (x *exchange) register() int {
 	x.w.mu.Lock()

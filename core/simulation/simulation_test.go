@@ -12,6 +12,8 @@ import (
 	"testing/cryptotest"
 	"testing/synctest"
 	"time"
+
+	"github.com/stretchr/testify/require"
 )
 
 var (
@@ -105,5 +107,19 @@ func TestSimulation(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// A seed that fails must fail again, step by step: without that there is no
+// finding out why.
+func TestReplay(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector's scheduler is random")
+	}
+	for _, p := range profiles {
+		for seed := uint64(1); seed <= 3; seed++ {
+			first, second := run(t, seed, p).printTrace(), run(t, seed, p).printTrace()
+			require.Equal(t, first, second, "-sim.profile %s -sim.seed %d", p.name, seed)
+		}
 	}
 }

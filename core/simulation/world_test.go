@@ -53,9 +53,10 @@ type world struct {
 	loggingIn *user
 
 	families  map[int]*family
-	coins     map[string]*coin   // by refresh token
-	access    map[string]*family // by access token
-	liedAbout map[string]bool    // access tokens
+	coins     map[string]*coin    // by refresh token
+	access    map[string]*family  // by access token
+	intents   map[string]*process // who wrote them first
+	liedAbout map[string]bool     // access tokens
 	inHand    []*exchange
 	closing   bool
 	exchanges int
@@ -141,7 +142,7 @@ func history(seed uint64, pr profile) *world {
 	w := &world{
 		seed: seed, profile: pr, start: time.Now(), lease: refreshTimeout * 3 / 2,
 		byID: map[string]*user{}, byHash: map[string]*user{},
-		families: map[int]*family{}, coins: map[string]*coin{}, access: map[string]*family{}, liedAbout: map[string]bool{}, counts: map[string]int{},
+		families: map[int]*family{}, coins: map[string]*coin{}, access: map[string]*family{}, liedAbout: map[string]bool{}, intents: map[string]*process{}, counts: map[string]int{},
 	}
 	w.store = &store{w, map[string]*slot{}}
 	d := w.roll("world")
@@ -313,7 +314,7 @@ func (w *world) drive(u *user) {
 			p := pick(c, procs...)
 			calls.Go(func() {
 				time.Sleep(c.between(0, 50*time.Millisecond))
-				w.call(p, u, c)
+				w.call(p, u, firstCaller+(u.index*10_000+n)*10+i, c)
 			})
 		}
 	}
@@ -387,8 +388,8 @@ func (p *process) login(ctx context.Context, u *user) error {
 }
 
 // call is one call of an application for a user, and a look at its result.
-func (w *world) call(p *process, u *user, d *dice) {
-	ctx, cancel := context.WithCancel(p.ctx)
+func (w *world) call(p *process, u *user, number int, d *dice) {
+	ctx, cancel := context.WithCancel(context.WithValue(p.ctx, callerKey{}, number))
 	defer cancel()
 	patience := 10 * time.Second
 	limit := func(t time.Duration) {
@@ -503,7 +504,7 @@ func (w *world) settle() {
 			for _, p := range procs {
 				probes.Go(func() {
 					time.Sleep(w.roll("probe", u.index, p.index, n).between(0, 100*time.Millisecond))
-					ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+					ctx, cancel := context.WithTimeout(context.WithValue(context.Background(), callerKey{}, 1_000_000+(n*10+u.index)*10+p.index), 20*time.Second)
 					defer cancel()
 					err := w.whoami(ctx, p, u)
 					w.mu.Lock()
