@@ -2,7 +2,7 @@
 // speaks its protocol and runs its scripts, for an application of several
 // instances.
 //
-//	client := redis.NewClient(&redis.Options{Addr: "localhost:6379"})
+//	client := redis.NewClient(&redis.Options{Addr: "localhost:6379", ContextTimeoutEnabled: true})
 //	store, err := redisstore.New(ctx, client, "app:")
 //	auth, err := core.New(core.Config{…, Sessions: core.NewSessions(store), Grants: store, Keys: keys})
 //
@@ -48,7 +48,12 @@
 // still not be revived: the server decides about every commit. Grants are never
 // cached.
 //
-// # Retries
+// # Deadlines and retries
+//
+// go-redis looks at a context before it sends a command, and while it waits for
+// the answer only when the client has ContextTimeoutEnabled; without it, a server
+// that hangs is noticed after ReadTimeout, three seconds, times the retries. Set
+// it.
 //
 // go-redis repeats a command whose answer was lost. Every write here may be
 // repeated: a compare-and-swap that finds its own version stored has succeeded.

@@ -10,7 +10,10 @@ import (
 )
 
 func ExampleNew() {
-	client := redis.NewClient(&redis.Options{Addr: "localhost:6379"})
+	client := redis.NewClient(&redis.Options{
+		Addr:                  "localhost:6379",
+		ContextTimeoutEnabled: true, // a deadline also ends a command that is under way
+	})
 	defer client.Close()
 
 	store, err := redisstore.New(context.Background(), client, "app:")
