@@ -1,9 +1,13 @@
 package core
 
 import (
+	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"io"
+	"log"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -147,6 +151,51 @@ func TestNothingIsSentWhenItIsTooLate(t *testing.T) {
 	require.False(t, call.Sent)
 	require.ErrorIs(t, err, errTooLate)
 	require.Zero(t, requests.Load())
+}
+
+// However an application's transport dials, its connections ask before the
+// first byte, and say whether one was sent.
+func TestEveryDialerIsGated(t *testing.T) {
+	var requests atomic.Int32
+	srv := httptest.NewUnstartedServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+		requests.Add(1)
+		panic(http.ErrAbortHandler) // the answer is lost
+	}))
+	srv.Config.ErrorLog = log.New(io.Discard, "", 0)
+	srv.StartTLS()
+	defer srv.Close()
+	settings := srv.Client().Transport.(*http.Transport).TLSClientConfig
+	dials := 0
+	overTLS := func(network, addr string) (net.Conn, error) {
+		dials++
+		return tls.Dial(network, addr, settings)
+	}
+	for name, transport := range map[string]*http.Transport{
+		"DialContext": {TLSClientConfig: settings, DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
+			dials++
+			return (&net.Dialer{}).DialContext(ctx, network, addr)
+		}},
+		"Dial": {TLSClientConfig: settings, Dial: func(network, addr string) (net.Conn, error) {
+			dials++
+			return net.Dial(network, addr)
+		}},
+		"DialTLSContext": {DialTLSContext: func(_ context.Context, network, addr string) (net.Conn, error) { return overTLS(network, addr) }},
+		"DialTLS":        {DialTLS: overTLS},
+	} {
+		dials = 0
+		requests.Store(0)
+		c := newEndpointClient(&Config{Endpoint: Endpoint{TokenURL: srv.URL}, HTTPClient: &http.Client{Transport: transport}})
+		var call *callError
+		_, err := c.refresh(t.Context(), "rt", func() bool { return false })
+		require.ErrorAs(t, err, &call, name)
+		require.False(t, call.Sent, name)
+		require.Zero(t, requests.Load(), name)
+		_, err = c.refresh(t.Context(), "rt", func() bool { return true })
+		require.ErrorAs(t, err, &call, name)
+		require.True(t, call.Sent, "%s: a lost answer is not an unsent request", name)
+		require.EqualValues(t, 1, requests.Load(), name)
+		require.Equal(t, 2, dials, name)
+	}
 }
 
 func TestAnswersAreCapped_R_TE_5(t *testing.T) {

@@ -41,13 +41,20 @@ func singleUse(base http.RoundTripper) http.RoundTripper {
 	t.Protocols = new(http.Protocols)
 	t.Protocols.SetHTTP1(true)
 
-	dial := t.DialContext
+	// The deprecated fields are in force where their successors are not set.
+	dial, dialTLS := t.DialContext, t.DialTLSContext
+	if plain := t.Dial; dial == nil && plain != nil {
+		dial = func(_ context.Context, network, addr string) (net.Conn, error) { return plain(network, addr) }
+	}
+	if plain := t.DialTLS; dialTLS == nil && plain != nil {
+		dialTLS = func(_ context.Context, network, addr string) (net.Conn, error) { return plain(network, addr) }
+	}
 	if dial == nil {
 		dial = (&net.Dialer{}).DialContext
 	}
 	t.DialContext = gated(dial)
-	if t.DialTLSContext != nil {
-		t.DialTLSContext = gated(t.DialTLSContext)
+	if dialTLS != nil {
+		t.DialTLSContext = gated(dialTLS)
 	}
 	return t
 }
