@@ -175,12 +175,12 @@ func TestEveryDialerIsGated(t *testing.T) {
 			dials++
 			return (&net.Dialer{}).DialContext(ctx, network, addr)
 		}},
-		"Dial": {TLSClientConfig: settings, Dial: func(network, addr string) (net.Conn, error) {
+		"Dial": {TLSClientConfig: settings, Dial: func(network, addr string) (net.Conn, error) { //nolint:staticcheck
 			dials++
 			return net.Dial(network, addr)
 		}},
 		"DialTLSContext": {DialTLSContext: func(_ context.Context, network, addr string) (net.Conn, error) { return overTLS(network, addr) }},
-		"DialTLS":        {DialTLS: overTLS},
+		"DialTLS":        {DialTLS: overTLS}, //nolint:staticcheck
 	} {
 		dials = 0
 		requests.Store(0)
