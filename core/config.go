@@ -53,8 +53,8 @@ type Config struct {
 	// BasePath is where login, logout and disconnect are.
 	// Defaults to the directory of RedirectURL's path, where the callback is.
 	BasePath string
-	// PathPrefix is what a proxy in front strips: part of RedirectURL and of
-	// every path sent to a browser, not of the paths the router sees. Defaults to none.
+	// PathPrefix is what a proxy or http.StripPrefix in front strips: part of
+	// RedirectURL and of every path sent to a browser, not of the paths the router sees. Defaults to none.
 	PathPrefix string
 	// AfterLogin and AfterLogout are local paths, below PathPrefix.
 	// Both default to "/".

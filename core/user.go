@@ -120,6 +120,9 @@ func (a *Auth) requestedPath(r *http.Request) string {
 	if len(target) > maxReturnTo {
 		return ""
 	}
+	if prefix := a.cfg.PathPrefix; prefix != "" && within(target, prefix) {
+		return target // http.StripPrefix takes the prefix from the path, and leaves it here
+	}
 	return a.browserPath(target)
 }
 

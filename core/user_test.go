@@ -76,3 +76,23 @@ func TestLinkedUserThatFailsNamesNobody(t *testing.T) {
 		require.ErrorIs(t, a.Challenge(w, r), ErrUnavailable)
 	}))).ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/", nil))
 }
+
+func TestChallengeComesBackBelowThePrefix(t *testing.T) {
+	a := newTestAuth(t, func(c *Config) {
+		c.RedirectURL, c.PathPrefix = "https://app.example/app/auth/callback", "/app"
+	})
+	challenge := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { require.NoError(t, a.Challenge(w, r)) })
+	for name, tc := range map[string]struct {
+		h      http.Handler
+		target string
+	}{
+		"a proxy has stripped it": {challenge, "/me?x=1"},
+		"http.StripPrefix has":    {http.StripPrefix("/app", challenge), "/app/me?x=1"},
+	} {
+		r := httptest.NewRequest(http.MethodGet, tc.target, nil)
+		r.Header.Set("Accept", "text/html")
+		w := httptest.NewRecorder()
+		tc.h.ServeHTTP(w, r)
+		require.Equal(t, "/app/auth/login?return_to=%2Fapp%2Fme%3Fx%3D1", w.Header().Get("Location"), name)
+	}
+}
