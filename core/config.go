@@ -46,7 +46,8 @@ type Config struct {
 	// Defaults to memory: neither shared between instances nor durable.
 	Grants GrantStore
 	// Keys seal grants and login attempts: 32 random bytes each. The first
-	// seals, all open, so a new key goes in front of the old ones.
+	// seals, all open. A new key goes behind the old ones until all instances
+	// have it, and then in front.
 	// Required when Sessions or Grants is set. Defaults to one random key per process.
 	Keys [][]byte
 
