@@ -1,0 +1,141 @@
+package main
+
+import (
+	"encoding/xml"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+func redisForTest(t *testing.T) *redisServer {
+	r, err := startRedis()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(r.stop)
+	if !r.running() {
+		if os.Getenv("MXM_TEST_REQUIRE_SERVERS") == "1" {
+			t.Fatal("redis-server is not installed; it is in the Debian package redis-server")
+		}
+		t.Log("redis-server is not installed; it is in the Debian package redis-server")
+	}
+	return r
+}
+
+// A contender that did its work wrong would panic. On Redis an authenticated
+// request of ours is exactly one command, with an idle timeout too, and none
+// where the client caches.
+func TestEverybodyDoesTheWork(t *testing.T) {
+	want := map[string]int{
+		"authenticated request, Redis":                       1,
+		"authenticated request, Redis, with an idle timeout": 1,
+		"authenticated request, Redis, client-side caching":  0,
+	}
+	for _, g := range groups(redisForTest(t)) {
+		r, err := g.measure(effort{round: time.Millisecond, rounds: 1}, false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, s := range r.scores {
+			if s.time <= 0 || s.time == time.Hour {
+				t.Errorf("%s, %s: took %s", g.title, s.name, s.time)
+			}
+		}
+		expected, onRedis := want[g.title]
+		if !onRedis {
+			expected = -1
+		}
+		if got := r.ours().commands; got != expected {
+			t.Errorf("%s: %d commands of Redis, want %d", g.title, got, expected)
+		}
+	}
+}
+
+// The world of the stampede can tell a good recipe from a bad one.
+func TestStampede(t *testing.T) {
+	for _, s := range stampede(3) {
+		for i, c := range s.cells {
+			if s.ours && c != (cell{posts: 1}) {
+				t.Errorf("%s, %s: %s", s.name, columns[i].title, c)
+			}
+		}
+		if last := s.cells[len(s.cells)-1]; !s.ours && last.lost != 1 {
+			t.Errorf("%s: with two instances and a strict server nobody should be left, but %s", s.name, last)
+		}
+	}
+}
+
+// The README's table and chart are this program's, of today's contenders.
+func TestREADMEHasTheTable(t *testing.T) {
+	readme, err := os.ReadFile("../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, ok1 := strings.Cut(string(readme), begin)
+	section, _, ok2 := strings.Cut(rest, end)
+	if !ok1 || !ok2 {
+		t.Fatal("the markers are missing")
+	}
+	svg, err := os.ReadFile(filepath.Join("..", chartName))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for d := xml.NewDecoder(strings.NewReader(string(svg))); ; {
+		if _, err := d.Token(); errors.Is(err, io.EOF) {
+			break
+		} else if err != nil {
+			t.Fatalf("%s: %v", chartName, err)
+		}
+	}
+	r := redisForTest(t)
+	if !r.running() {
+		t.Skip("without Redis there are fewer rows")
+	}
+	const rerun = "; generate it anew: (cd compare && go run . -write ../README.md)"
+	for _, g := range groups(r) {
+		rows := "| " + g.title + " | "
+		for _, c := range g.contenders {
+			if !strings.Contains(section, rows+bold(c.name, c.ours)+" | ") {
+				t.Errorf("the README's table lacks %s, %s%s", g.title, c.name, rerun)
+			}
+			if !strings.Contains(string(svg), ">"+c.name+"<") {
+				t.Errorf("%s lacks %s, %s%s", chartName, g.title, c.name, rerun)
+			}
+			rows = "|  | "
+		}
+	}
+	for _, rec := range recipes() {
+		if !strings.Contains(section, rec.name) {
+			t.Errorf("the README's table lacks %s%s", rec.name, rerun)
+		}
+	}
+}
+
+func TestWriteREADMEReplacesOnlyItsPart(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "README.md")
+	write := func(text string) {
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("above\n" + begin + "old\n" + end + "below\n")
+	if err := writeREADME(file, "new\n", "<svg/>"); err != nil {
+		t.Fatal(err)
+	}
+	got, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := string(got)
+	if !strings.HasPrefix(text, "above\n"+begin) || !strings.HasSuffix(text, end+"below\n") || strings.Contains(text, "old") || !strings.Contains(text, "new") {
+		t.Errorf("got %q", text)
+	}
+	write("no markers\n")
+	if err := writeREADME(file, "new\n", "<svg/>"); err == nil {
+		t.Error("a README without markers was accepted")
+	}
+}
