@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/alexedwards/scs/v2"
@@ -70,6 +71,10 @@ type session struct {
 
 	auth  *Auth
 	token string // as the browser sent it, or ""
+
+	// A route may still be at work when an http.TimeoutHandler inside Wrap has
+	// answered for it: mu guards what both of them touch, from here to user.
+	mu sync.Mutex
 
 	foreign     bool  // the application's own LoadAndSave is around us, and saves
 	unavailable error // the store could not be read
@@ -260,9 +265,16 @@ func (s *session) end() {
 	}
 }
 
+var errAnswered = errors.New("the request has been answered already")
+
 // signIn makes user the one who is signed in, under a new session token. What
 // an anonymous visitor or the same user had in the session stays in it.
 func (s *session) signIn(ctx context.Context, user string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.saved {
+		return errAnswered
+	}
 	sm := s.auth.sessions
 	if err := sm.RenewToken(ctx); err != nil {
 		return err // with the session as it was
@@ -283,6 +295,8 @@ func (s *session) signOut(ctx context.Context) error {
 	if s.auth.cfg.AppUser != nil {
 		return nil
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.user = ""
 	if s.unavailable != nil {
 		s.forget = true
@@ -308,7 +322,12 @@ func (s *session) detached(limit time.Duration) (context.Context, context.Cancel
 // save writes a changed session to the store and its cookie to h, once, before
 // the first byte of the answer.
 func (s *session) save(w http.ResponseWriter) error {
-	if s.saved || s.auth.cfg.AppUser != nil {
+	if s.auth.cfg.AppUser != nil {
+		return nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.saved {
 		return nil
 	}
 	s.saved = true
@@ -354,6 +373,8 @@ func (s *session) commit(w http.ResponseWriter) error {
 // saveLate stores a change that was made after the first byte. Only a session
 // that the browser already has a cookie for can be saved then.
 func (s *session) saveLate() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if s.foreign || s.changed || s.auth.cfg.AppUser != nil || s.auth.sessions.Status(s.Context) != scs.Modified {
 		return
 	}

@@ -334,6 +334,41 @@ func TestStoreDown(t *testing.T) {
 	require.Equal(t, "mxm:1", user)
 }
 
+// A sign-in that is slower than an http.TimeoutHandler inside Wrap either
+// counts or leaves the session as it was.
+func TestSlowSignInUnderTimeoutHandler_R_CB_6(t *testing.T) {
+	a, _ := newSessionAuth(t, nil)
+	b := browser{}
+	signIn(t, a, b, "mxm:1")
+	for _, order := range []string{"late", "at once"} {
+		done := make(chan error, 1)
+		answered := make(chan struct{})
+		slow := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			<-r.Context().Done()
+			if order == "late" {
+				<-answered
+			}
+			s := a.sessionOf(r.Context())
+			err := s.signIn(context.WithoutCancel(r.Context()), "mxm:1")
+			if err == nil {
+				err = s.save(w)
+			}
+			done <- err
+		})
+		w := httptest.NewRecorder()
+		a.Wrap(http.TimeoutHandler(slow, time.Millisecond, "too slow")).ServeHTTP(w, b.request("/"))
+		close(answered)
+		require.Equal(t, http.StatusServiceUnavailable, w.Code)
+		err := <-done
+		b.keep(w)
+		if order == "late" {
+			require.ErrorIs(t, err, errAnswered)
+			user, _ := whoAmI(a, b)
+			require.Equal(t, "mxm:1", user)
+		}
+	}
+}
+
 func TestFailedSave_R_SE_13(t *testing.T) {
 	a, store := newSessionAuth(t, nil)
 	b := browser{}

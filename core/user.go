@@ -39,6 +39,8 @@ type link struct {
 
 func (s *session) userID(ctx context.Context) (string, error) {
 	if s.auth.cfg.AppUser == nil {
+		s.mu.Lock()
+		defer s.mu.Unlock()
 		return s.user, s.unavailable
 	}
 	appUser := s.applicationUser(ctx)
