@@ -19,6 +19,9 @@ type Mux interface {
 // Mount adds the routes of the mode: login, callback, logout and disconnect,
 // or, in connect mode, connect, callback and disconnect. Paths are those of
 // core.Config, so mux is one that sees whole paths.
+//
+// A route takes every method. http.ServeMux panics when a catch-all for one
+// method, "GET /", is registered besides: use "/" or "GET /{$}".
 func Mount(mux Mux, auth *core.Auth) {
 	for _, route := range auth.Routes() {
 		mux.Handle(route.Path, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

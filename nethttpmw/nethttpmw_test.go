@@ -10,6 +10,7 @@ import (
 	"github.com/mxmconnect/mxmconnect/core"
 	"github.com/mxmconnect/mxmconnect/core/adaptertest"
 	"github.com/mxmconnect/mxmconnect/nethttpmw"
+	"github.com/stretchr/testify/require"
 )
 
 func TestServeMux(t *testing.T) { adaptertest.Run(t, serveMux) }
@@ -69,4 +70,17 @@ func build(mux nethttpmw.Mux, app adaptertest.App) {
 		}
 		mux.Handle(page.Path, h)
 	}
+}
+
+func TestMountBesidesACatchAll(t *testing.T) {
+	auth, err := core.New(core.Config{ClientID: "x", ClientSecret: "y", RedirectURL: "https://app.example/auth/callback"})
+	require.NoError(t, err)
+	mount := func(pattern string) func() {
+		mux := http.NewServeMux()
+		mux.Handle(pattern, http.NotFoundHandler())
+		return func() { nethttpmw.Mount(mux, auth) }
+	}
+	require.NotPanics(t, mount("/"))
+	require.NotPanics(t, mount("GET /{$}"))
+	require.Panics(t, mount("GET /"), "say so no longer in Mount's comment")
 }
