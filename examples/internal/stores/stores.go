@@ -79,6 +79,7 @@ func openRedis(ctx context.Context, storeURL string) (Store, func(), error) {
 	if err != nil {
 		return nil, nil, errURL // its own error would quote the URL
 	}
+	options.ContextTimeoutEnabled = true // or a Redis that hangs is waited for beyond any deadline
 	redis.SetLogger(quiet{})
 	client := redis.NewClient(options)
 	s, err := redisstore.New(ctx, client, redisPrefix)
