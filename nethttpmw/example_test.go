@@ -1,8 +1,12 @@
 package nethttpmw_test
 
 import (
+	"context"
 	"fmt"
+	"io"
+	"log"
 	"net/http"
+	"net/http/cookiejar"
 	"net/http/httptest"
 
 	"github.com/mxmconnect/mxmconnect/core"
@@ -10,24 +14,62 @@ import (
 	"github.com/mxmconnect/mxmconnect/nethttpmw"
 )
 
-// The twelve lines of an application, asked as a script would.
+// A page for people who have signed in. The browser that asks for it is sent to
+// Musixmatch, a fake one here, and comes back signed in.
 func Example() {
-	musixmatch := mxmtest.NewServer() // a fake one; leave BaseURL out for the real one
+	musixmatch := mxmtest.NewServer()
 	defer musixmatch.Close()
-	auth, err := core.New(musixmatch.Config("http://127.0.0.1:8080"))
+	musixmatch.SignInAs("mxm:100000000000000000001")
+
+	app := httptest.NewUnstartedServer(nil)
+	cfg := musixmatch.Config("http://" + app.Listener.Addr().String()) // yours: ClientID, ClientSecret, RedirectURL
+	auth, err := core.New(cfg)
 	if err != nil {
-		panic(err)
+		log.Fatal(err)
 	}
+	defer auth.Close(context.Background())
 
 	mux := http.NewServeMux()
 	nethttpmw.Mount(mux, auth)
 	mux.Handle("GET /me", nethttpmw.RequireUser(auth)(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		fmt.Fprintln(w, nethttpmw.UserID(r))
+		fmt.Fprintln(w, "You are", nethttpmw.UserID(r))
 	})))
-	app := nethttpmw.Middleware(auth)(mux) // for http.ListenAndServe
+	app.Config.Handler = nethttpmw.Middleware(auth)(mux)
+	app.Start()
+	defer app.Close()
 
-	w := httptest.NewRecorder()
-	app.ServeHTTP(w, httptest.NewRequest("GET", "/me", nil))
-	fmt.Print(w.Code, " ", w.Body)
-	// Output: 401 {"error":"not_signed_in"}
+	browse(app.URL + "/me")
+	// Output:
+	// You are mxm:100000000000000000001
+}
+
+// browse opens a page as a browser does: it keeps cookies and follows redirects.
+func browse(url string) {
+	jar, _ := cookiejar.New(nil)
+	req, err := http.NewRequest(http.MethodGet, url, nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	req.Header.Set("Accept", "text/html")
+	resp, err := (&http.Client{Jar: jar}).Do(req)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer resp.Body.Close()
+	page, err := io.ReadAll(resp.Body)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Print(string(page))
+}
+
+// UserID is empty where neither Middleware nor RequireUser is around a handler:
+// an empty user is nobody, not an error. Ask for one with RequireUser.
+func ExampleUserID_withoutMiddleware() {
+	open := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		fmt.Printf("user %q\n", nethttpmw.UserID(r))
+	})
+	open.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/", nil))
+	// Output:
+	// user ""
 }

@@ -1,34 +1,67 @@
 package echov5_test
 
 import (
+	"context"
 	"fmt"
+	"io"
+	"log"
 	"net/http"
+	"net/http/cookiejar"
 	"net/http/httptest"
 
 	"github.com/labstack/echo/v5"
+
 	"github.com/mxmconnect/mxmconnect/core"
 	"github.com/mxmconnect/mxmconnect/core/mxmtest"
 	"github.com/mxmconnect/mxmconnect/echomw/echov5"
 )
 
-// The twelve lines of an application, asked as a script would.
+// A page for people who have signed in. The browser that asks for it is sent to
+// Musixmatch, a fake one here, and comes back signed in.
 func Example() {
-	musixmatch := mxmtest.NewServer() // a fake one; leave BaseURL out for the real one
+	musixmatch := mxmtest.NewServer()
 	defer musixmatch.Close()
-	auth, err := core.New(musixmatch.Config("http://127.0.0.1:8080"))
+	musixmatch.SignInAs("mxm:100000000000000000001")
+
+	app := httptest.NewUnstartedServer(nil)
+	cfg := musixmatch.Config("http://" + app.Listener.Addr().String()) // yours: ClientID, ClientSecret, RedirectURL
+	auth, err := core.New(cfg)
 	if err != nil {
-		panic(err)
+		log.Fatal(err)
 	}
+	defer auth.Close(context.Background())
 
 	e := echo.New()
 	e.Use(echov5.Middleware(auth))
 	echov5.Mount(e, auth)
 	e.GET("/me", func(c *echo.Context) error {
-		return c.String(http.StatusOK, echov5.UserID(c))
+		return c.String(http.StatusOK, "You are "+echov5.UserID(c)+"\n")
 	}, echov5.RequireUser(auth))
+	app.Config.Handler = e
+	app.Start()
+	defer app.Close()
 
-	w := httptest.NewRecorder()
-	e.ServeHTTP(w, httptest.NewRequest("GET", "/me", nil))
-	fmt.Print(w.Code, " ", w.Body)
-	// Output: 401 {"message":"not_signed_in"}
+	browse(app.URL + "/me")
+	// Output:
+	// You are mxm:100000000000000000001
+}
+
+// browse opens a page as a browser does: it keeps cookies and follows redirects.
+func browse(url string) {
+	jar, _ := cookiejar.New(nil)
+	req, err := http.NewRequest(http.MethodGet, url, nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	req.Header.Set("Accept", "text/html")
+	resp, err := (&http.Client{Jar: jar}).Do(req)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer resp.Body.Close()
+	page, err := io.ReadAll(resp.Body)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Print(string(page))
 }
