@@ -142,6 +142,9 @@ func (s appSource) fetch() <-chan singleflight.Result {
 func (t *appToken) renew(ctx context.Context, a *Auth) (*oauth2.Token, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if s := t.cached.Load(); s != nil && time.Since(s.since) < s.due {
+		return s.token, nil // the flight before this one has just landed
+	}
 	if time.Now().Before(t.retryAt) {
 		return nil, fail("app token", ErrUnavailable, errBackedOff)
 	}

@@ -96,7 +96,9 @@ func TestAppToken(t *testing.T) {
 			require.NoError(t, err)
 			resp.Body.Close()
 			time.Sleep(time.Minute)
-			w.srv.Fail(mxmtest.API, mxmtest.Status(401, `{}`, 0), mxmtest.Times(20))
+			old, err := a.AppTokenSource(t.Context(), "a").Token()
+			require.NoError(t, err)
+			w.srv.Fail(mxmtest.API, mxmtest.Status(401, `{}`, 0), mxmtest.Always(), mxmtest.If(func(r mxmtest.Request) bool { return r.Token == old.AccessToken }))
 			var wg sync.WaitGroup
 			for range 20 {
 				wg.Go(func() {

@@ -29,6 +29,7 @@ type Auth struct {
 	callbackPath string // as the router sees it
 	routes       []Route
 	origin       *http.CrossOriginProtection
+	logins       slots // callbacks at Musixmatch
 	work         work
 	refresher    *refresher
 	apps         appTokens
@@ -77,6 +78,7 @@ func New(cfg Config) (*Auth, error) {
 		publicOrigin: originOf(redirect),
 		callbackPath: redirect.Path[len(c.PathPrefix):],
 		origin:       http.NewCrossOriginProtection(),
+		logins:       make(slots, maxLogins),
 	}
 	for _, origin := range append([]string{a.publicOrigin}, c.TrustedOrigins...) {
 		if err := a.origin.AddTrustedOrigin(origin); err != nil {

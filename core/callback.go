@@ -16,7 +16,10 @@ const (
 	callbackTimeout = 15 * time.Second
 	claimLife       = flowLife + time.Hour // longer than any clocks differ on when the flow ends
 	maxCodeSize     = 4 << 10
+	maxLogins       = 64 // callbacks at Musixmatch at once; others wait
 )
+
+var errBusy = errors.New("too many sign-ins are being finished at once")
 
 var errUnknownToken = &callError{What: "token-metadata", Sent: true, Status: http.StatusOK, Cause: errors.New("it does not know the new token")}
 
@@ -73,6 +76,12 @@ func (a *Auth) serveCallback(w http.ResponseWriter, r *http.Request, s *session)
 	defer a.work.Done()
 	ctx, cancel := s.detached(callbackTimeout)
 	defer cancel()
+	select { // before the claim: what waits in vain has spent nothing
+	case a.logins <- struct{}{}:
+		defer a.logins.release()
+	case <-ctx.Done():
+		return refuse(ErrUnavailable, errBusy)
+	}
 	switch won, err := a.claim(ctx, answer.state); {
 	case err != nil:
 		return refuse(ErrUnavailable, err)

@@ -323,6 +323,12 @@ func (s *session) detached(limit time.Duration) (context.Context, context.Cancel
 // the first byte of the answer.
 func (s *session) save(w http.ResponseWriter) error {
 	if s.auth.cfg.AppUser != nil {
+		s.link.Lock()
+		defer s.link.Unlock()
+		if s.link.appUser != "" && !s.saved { // the answer may depend on whom we found linked
+			s.saved, s.user = true, s.link.user
+			s.forbidCaching(w.Header())
+		}
 		return nil
 	}
 	s.mu.Lock()
