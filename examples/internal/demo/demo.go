@@ -17,6 +17,8 @@ import (
 	"github.com/mxmconnect/mxmconnect/examples/internal/stores"
 )
 
+const basePath = "/auth/musixmatch" // of login, logout and disconnect, wherever the callback is registered
+
 // Demo is the app without a framework.
 type Demo struct {
 	Auth *core.Auth
@@ -68,6 +70,7 @@ func run(ctx context.Context, log *slog.Logger, route func(*Demo) http.Handler) 
 	cfg.Grants = store
 	cfg.Sessions = core.NewSessions(store)
 	cfg.Sessions.IdleTimeout = idleTimeout
+	cfg.BasePath = basePath
 	cfg.ErrorHandler = core.WriteError
 	cfg.Logger = log
 	auth, err := setup.NewAuth(cfg)

@@ -38,6 +38,7 @@ type pageView struct {
 	Style    template.CSS
 	UserID   string
 	LoginURL string
+	BasePath string
 	Offline  bool
 	HasAPI   bool
 	API      check
@@ -59,7 +60,7 @@ func (v pageView) Reconnect() bool {
 // Home is the page.
 func (d *Demo) Home(w http.ResponseWriter, r *http.Request, userID string) error {
 	view := pageView{
-		Style: template.CSS(pageStyle), UserID: userID, LoginURL: d.Auth.LoginURL(""),
+		Style: template.CSS(pageStyle), UserID: userID, LoginURL: d.Auth.LoginURL(""), BasePath: basePath,
 		Offline: d.offline, HasAPI: d.apiURL != "",
 	}
 	if userID != "" {
