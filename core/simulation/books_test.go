@@ -114,7 +114,7 @@ func (w *world) presents(p *process, b []byte) {
 	}
 	w.count("replays")
 	if who, _ := w.holder(f.last()); who != "" {
-		w.wrong("I1", w.excuse(f, p), "%s presents %s while %s holds its live successor %s", p.name(), w.name(c.refresh), who, w.name(f.last().refresh))
+		w.wrong("I1", w.excuse(f), "%s presents %s while %s holds its live successor %s", p.name(), w.name(c.refresh), who, w.name(f.last().refresh))
 	}
 }
 
@@ -181,7 +181,7 @@ func (w *world) destroy(f *family, x *exchange, now time.Time) {
 		w.log(x.p, "server: family f%d is revoked, nobody held it: %s", f.id, f.cause)
 		return
 	}
-	excuse := w.excuse(f, x.p)
+	excuse := w.excuse(f)
 	if now.Sub(x.sent) > w.lease {
 		excuse = "a request landed more than a lease after it was sent"
 	}
@@ -201,7 +201,7 @@ func (w *world) unheld(c *coin) string {
 }
 
 // excuse names the fault that makes harm to the family inevitable, if there was one.
-func (w *world) excuse(f *family, p *process) string {
+func (w *world) excuse(f *family) string {
 	c := f.last()
 	if f.user.lostSince(f) {
 		return "the store lost a write"
@@ -212,8 +212,8 @@ func (w *world) excuse(f *family, p *process) string {
 	}
 	late := time.Since(c.sent) > 4*w.lease && !w.couldWrite(c)
 	blind := w.blind || before != nil && (before.odd || !time.Now().Before(before.expires))
-	if w.killNone && !w.calibrated(p) {
-		return "the server leaves old access tokens alive, which the process could not know yet"
+	if w.killNone { // found out by calibration, where that comes in time
+		return "the server leaves old access tokens alive, against the contract"
 	}
 	if c.storedAt.IsZero() && late && blind {
 		return "a holder was slow for more than four leases, the oracle blind"
@@ -237,23 +237,17 @@ func (w *world) couldWrite(c *coin) bool {
 	return false
 }
 
-// calibrated reports whether p must know what the oracle is worth: it has
-// refreshed, and had a minute to look at the old token.
-func (w *world) calibrated(p *process) bool {
-	return !p.rotated.IsZero() && time.Since(p.rotated)-p.stoppedBetween(p.rotated, time.Now()) > time.Minute
-}
-
 // delivered is asked when a process has read b of an answer. w.mu is held.
 func (w *world) delivered(x *exchange, p *process, b []byte) {
 	if x.kind != "api" {
 		p.heard = true
 	}
+	if x.kind == "look" && !x.lie {
+		w.lies[x.look] = false
+	}
 	if x.issued != nil && bytes.Contains(b, []byte(x.issued.refresh+`"`)) {
 		x.issued.holders = append(x.issued.holders, p)
 		x.issued.received = time.Now()
-		if x.kind == "refresh" && p.rotated.IsZero() {
-			p.rotated = time.Now()
-		}
 		w.log(p, "receives %s", w.name(x.issued.refresh))
 	}
 }

@@ -82,7 +82,7 @@ var mutations = []mutation{
 		name: "V6 no compare-and-swap before a replay",
 		edits: []edit{{"doubt.go", "\tcase v == active: // not consumed\n\t\treturn f.announce",
 			"\tcase v == active: // not consumed\n\t\tf.r.posts <- struct{}{}\n\t\treturn f.spend(f.k.doubt.add(f.gr.Intent, f.taker), time.Now())"}},
-		profile: "crash", seed: 1, breaks: "I1 I2",
+		profile: "hopeless", seed: 1, breaks: "I1 I2",
 	},
 	{
 		name:    "V7 the budget begins with the answer of the store",
@@ -197,11 +197,6 @@ var mutations = []mutation{
 		name:    "a 401 refreshes without a comparison",
 		edits:   []edit{{"refresh.go", "if f.gr.Access == \"\" || f.gr.Access == f.rejected ||", "if f.gr.Access == \"\" || f.rejected != \"\" ||"}},
 		profile: "faultfree", seed: 1, breaks: "I6",
-	},
-	{
-		name:    "an oracle that is not calibrated",
-		edits:   []edit{{"oracle.go", "return c.state.Load() == oracleRefuted", "return false"}},
-		profile: "killnone", seed: 1, breaks: "I1 I2",
 	},
 	{
 		name:    "a grant that does not rotate",

@@ -43,9 +43,18 @@ type exchange struct {
 	sent    time.Time // when the process came to the first write
 	landed  time.Time // when the server had it in hand
 	issued  *coin     // what it got
+	look    look      // what it asks token-metadata
+	lie     bool      // token-metadata does not tell the truth
 	heard   bool      // its process knew the server's clock
 	harmed  bool      // the answer never arrived whole
 	dice    *dice
+}
+
+// look is a question to token-metadata.
+type look struct {
+	p      *process
+	caller bool // for a caller, and not for a refresh in doubt
+	token  string
 }
 
 func (p *process) dial(ctx context.Context, _, _ string) (net.Conn, error) {
@@ -231,7 +240,7 @@ func (w *world) parse(c *conn) *exchange {
 	case strings.HasSuffix(r.URL.Path, "/token"):
 		x.kind = "code"
 	case strings.HasSuffix(r.URL.Path, "/token-metadata"):
-		x.kind = "look"
+		x.kind, x.look = "look", look{c.p, c.caller >= firstCaller, form.Get("accessToken")}
 	default:
 		x.kind, x.user = "api", c.caller
 	}
@@ -292,6 +301,7 @@ func (x *exchange) travel(c *conn) {
 	case x.kind == "look" && hit(p.lie) && w.mayLie(x):
 		w.note(x.p, "net: lie", "token-metadata calls a live token inactive")
 		body = []byte(`{"active":false}`)
+		x.lie = true
 	}
 	answer := response(rec.Code, header, body)
 	back := d.between(2*time.Millisecond, 120*time.Millisecond)
@@ -356,17 +366,15 @@ func (x *exchange) spoil(header http.Header, body []byte) []byte {
 	return append(bytes.Clone(body), "<!-- proxy -->"...)
 }
 
-// mayLie reports whether token-metadata may call the token of x inactive: once
-// for each token is what the protocol promises to survive.
+// mayLie reports whether token-metadata may call the token of x inactive: not
+// twice in a row, which is more than the protocol promises to survive.
 func (w *world) mayLie(x *exchange) bool {
-	form, _ := url.ParseQuery(string(x.body))
-	token := form.Get("accessToken")
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.liedAbout[token] || len(w.users) == 0 || w.access[token] == nil || time.Since(w.access[token].last().sent) < 10*time.Second {
+	if w.lies[x.look] || time.Since(w.lied) < 3*time.Minute || w.access[x.look.token] == nil || time.Since(w.access[x.look.token].last().sent) < 10*time.Second {
 		return false
 	}
-	w.liedAbout[token] = true
+	w.lies[x.look], w.lied = true, time.Now()
 	return true
 }
 

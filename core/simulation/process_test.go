@@ -24,7 +24,6 @@ type process struct {
 	// Guarded by w.mu.
 	dead      bool
 	presented time.Time // when it last presented a refresh token
-	rotated   time.Time // when it first received the answer of a refresh
 	heard     bool      // it has had an answer of Musixmatch, and so knows the time there
 	resume    time.Time // stopped until then
 	stops     []stop
@@ -89,13 +88,13 @@ func (p *process) step(kind string, user int) error {
 		rate = 0.03 // most of what happens has nothing to do with a refresh
 	}
 	switch {
-	case d.chance(w.profile.crash*rate) && w.crashes < 4:
+	case d.chance(w.profile.crash*rate) && w.crashes < 6:
 		w.crashes++
 		w.count("crash")
 		w.log(p, "crashes at %s", kind)
 		p.crash()
 		return errCrashed
-	case d.chance(w.profile.pause*rate) && w.pauses < 6:
+	case d.chance(w.profile.pause*rate) && w.pauses < 15:
 		w.pauses++
 		w.count("pause")
 		to := pick(d, 3*time.Second, 20*time.Second, 50*time.Second, 100*time.Second, 250*time.Second, 400*time.Second)

@@ -20,7 +20,6 @@ type profile struct {
 	churn    bool // people disconnect and log in again
 	slowPOST bool // the server takes its time, and nothing else is wrong
 	deploys  bool // instances are closed in good order and replaced
-	killNone bool // a refresh leaves the old access token alive
 	grace    bool // the server gives the answer to a replay again
 }
 
@@ -29,6 +28,7 @@ var profiles = []profile{
 	{name: "clock", quiet: true, clock: true},
 	{name: "churn", clock: true, churn: true},
 	{name: "crash", clock: true, crash: 0.03},
+	{name: "crashslow", clock: true, crash: 0.03, slow: 0.4},
 	{name: "crashchurn", clock: true, crash: 0.03, churn: true},
 	{name: "loss", clock: true, refuseDial: 0.05, slowDial: 0.05, loseRequest: 0.1, refuseRequest: 0.1, loseAnswer: 0.15, slow: 0.1, odd: 0.1, lie: 0.05},
 	{name: "hopeless", clock: true, loseRequest: 0.5, slow: 0.35},
@@ -43,7 +43,6 @@ var profiles = []profile{
 	{name: "deploy", clock: true, loseRequest: 0.1, loseAnswer: 0.05, deploys: true},
 	{name: "pausegrace", clock: true, pause: 0.06, grace: true},
 	{name: "stall", clock: true, pause: 0.06, loseRequest: 0.4},
-	{name: "killnone", clock: true, pause: 0.08, killNone: true},
 	{name: "pausechurn", clock: true, pause: 0.05, churn: true},
 	{name: "late", clock: true, landLate: 0.15, loseAnswer: 0.05},
 	{name: "mixed", clock: true, crash: 0.01, pause: 0.02, refuseDial: 0.03, slowDial: 0.03, loseRequest: 0.06, refuseRequest: 0.06, loseAnswer: 0.06, slow: 0.05, odd: 0.05, lie: 0.02,

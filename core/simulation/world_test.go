@@ -56,7 +56,8 @@ type world struct {
 	coins     map[string]*coin    // by refresh token
 	access    map[string]*family  // by access token
 	intents   map[string]*process // who wrote them first
-	liedAbout map[string]bool     // access tokens
+	lied      time.Time
+	lies      map[look]bool // the last answer was one
 	inHand    []*exchange
 	closing   bool
 	exchanges int
@@ -142,7 +143,7 @@ func history(seed uint64, pr profile) *world {
 	w := &world{
 		seed: seed, profile: pr, start: time.Now(), lease: refreshTimeout * 3 / 2,
 		byID: map[string]*user{}, byHash: map[string]*user{},
-		families: map[int]*family{}, coins: map[string]*coin{}, access: map[string]*family{}, liedAbout: map[string]bool{}, intents: map[string]*process{}, counts: map[string]int{},
+		families: map[int]*family{}, coins: map[string]*coin{}, access: map[string]*family{}, lies: map[look]bool{}, intents: map[string]*process{}, counts: map[string]int{},
 	}
 	w.store = &store{w, map[string]*slot{}}
 	d := w.roll("world")
@@ -216,7 +217,7 @@ func (w *world) setUpServer(d *dice) {
 		if d.chance(0.15) {
 			s.Kill = mxmtest.PerUser
 			settings = append(settings, "kills per user")
-		} else if d.chance(0.06) || w.profile.killNone {
+		} else if d.chance(0.06) {
 			s.Kill = mxmtest.KillNone
 			w.blind, w.killNone = true, true
 			settings = append(settings, "kills none")
