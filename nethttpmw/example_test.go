@@ -62,14 +62,3 @@ func browse(url string) {
 	}
 	fmt.Print(string(page))
 }
-
-// UserID is empty where neither Middleware nor RequireUser is around a handler:
-// an empty user is nobody, not an error. Ask for one with RequireUser.
-func ExampleUserID_withoutMiddleware() {
-	open := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		fmt.Printf("user %q\n", nethttpmw.UserID(r))
-	})
-	open.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/", nil))
-	// Output:
-	// user ""
-}

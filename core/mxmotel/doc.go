@@ -23,7 +23,9 @@
 // is a trace of its own. Spans carry the same attributes, and the user as
 // user.hash, the keyed hash of core.Event.
 //
-// No token, code, state, query string or body is part of either.
+// No token, code, state, query string or body is part of either. What else
+// instruments the application must keep the callback's query out as well:
+// otelhttp's handler records the path alone (looked up in v0.72).
 //
 // # The token endpoint and the API
 //
@@ -31,7 +33,7 @@
 // core.Config.HTTPClient is left alone: a transport around it would have to
 // answer for never sending a request twice, and would take away what core does
 // to a *http.Transport for that. API calls can be traced where they leave the
-// application, around the client:
+// application, around the client; otelhttp's transport records their whole URL:
 //
 //	client := auth.Client(ctx, userID)
 //	client.Transport = otelhttp.NewTransport(client.Transport)
