@@ -122,7 +122,7 @@ func requestOnEcho() group {
 	}}
 }
 
-// There is no session middleware of its own for Echo v5 that is released as a module.
+// For Echo v5 the module proxy knows no release of echo-contrib yet.
 func requestOnEchoV5() group {
 	return group{title: "authenticated request, Echo v5", contenders: []contender{
 		ours("mxmconnect (echov5)", nil, onEchoV5).request(),
