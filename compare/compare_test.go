@@ -30,7 +30,7 @@ func redisForTest(t *testing.T) *redisServer {
 // request of ours is exactly one command, with an idle timeout too, and none
 // where the client caches.
 func TestEverybodyDoesTheWork(t *testing.T) {
-	want := map[string]int{
+	want := map[string]float64{
 		"authenticated request, Redis":                       1,
 		"authenticated request, Redis, with an idle timeout": 1,
 		"authenticated request, Redis, client-side caching":  0,
@@ -50,7 +50,7 @@ func TestEverybodyDoesTheWork(t *testing.T) {
 			expected = -1
 		}
 		if got := r.ours().commands; got != expected {
-			t.Errorf("%s: %d commands of Redis, want %d", g.title, got, expected)
+			t.Errorf("%s: %v commands of Redis, want %v", g.title, got, expected)
 		}
 	}
 }

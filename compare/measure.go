@@ -48,7 +48,7 @@ type score struct {
 	time     time.Duration // of the fastest round
 	allocs   int
 	bytes    int
-	commands int // of Redis, per piece of work; -1: there is none
+	commands float64 // of Redis, per piece of work; -1: there is none
 }
 
 func (r result) ours() score {
@@ -84,7 +84,7 @@ func (g group) measure(e effort, oursOnly bool) (result, error) {
 			if err != nil {
 				return r, err
 			}
-			s.commands = (after - before + n/2) / n
+			s.commands = float64(after-before) / n
 		}
 		r.scores = append(r.scores, s)
 	}

@@ -25,7 +25,7 @@ func report(results []result, storms []storm, chart string) string {
 }
 
 func stormTable(b *strings.Builder, storms []storm) {
-	fmt.Fprintf(b, "\n%d requests of one user arrive when the access token has expired; the refresh token works once, the token endpoint takes 20 ms, and instances share one store. POSTs of a refresh token per expiry / requests that got no token / **users lost** for good:\n\n|", stampedeRequests)
+	fmt.Fprintf(b, "\n%d requests of one user arrive when the access token has expired, while five slower pages without need of a token are under way. The refresh token works once, the token endpoint takes 20 ms, and instances share one store. POSTs of a refresh token per expiry / requests that got no token / **users lost** for good:\n\n|", stampedeRequests)
 	for _, c := range columns {
 		fmt.Fprintf(b, " | %s", c.title)
 	}
@@ -46,7 +46,7 @@ func timeTable(b *strings.Builder, results []result) {
 		for _, s := range r.scores {
 			commands := ""
 			if s.commands >= 0 {
-				commands = fmt.Sprint(s.commands)
+				commands = fmt.Sprintf("%.3g", s.commands)
 			}
 			fmt.Fprintf(b, "| %s | %s | %s | %s | %d | %d | %s |\n", title, bold(s.name, s.ours), number(r.ratio(s)), took(s.time), s.allocs, s.bytes, commands)
 			title = ""
