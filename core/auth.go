@@ -3,6 +3,7 @@ package core
 import (
 	"context"
 	"crypto/rand"
+	"crypto/sha256"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -29,6 +30,7 @@ type Auth struct {
 	callbackPath string // as the router sees it
 	routes       []Route
 	origin       *http.CrossOriginProtection
+	eventKey     [sha256.Size]byte
 	logins       slots // callbacks at Musixmatch
 	work         work
 	refresher    *refresher
@@ -78,6 +80,7 @@ func New(cfg Config) (*Auth, error) {
 		publicOrigin: originOf(redirect),
 		callbackPath: redirect.Path[len(c.PathPrefix):],
 		origin:       http.NewCrossOriginProtection(),
+		eventKey:     sha256.Sum256([]byte("mxmconnect event user\x00" + c.ClientSecret)),
 		logins:       make(slots, maxLogins),
 	}
 	for _, origin := range append([]string{a.publicOrigin}, c.TrustedOrigins...) {

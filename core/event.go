@@ -60,8 +60,16 @@ func (a *Auth) emit(ctx context.Context, e Event) {
 		}
 		a.log.LogAttrs(ctx, level, "musixmatch "+string(e.Kind), attrs...)
 	}
-	if a.cfg.OnEvent != nil {
+	if a.cfg.OnEvent == nil {
+		return
+	}
+	var err error
+	func() {
+		defer panicked(&err)
 		a.cfg.OnEvent(ctx, e)
+	}()
+	if err != nil {
+		a.log.ErrorContext(ctx, "musixmatch: OnEvent failed", slog.String("error", err.Error()))
 	}
 }
 
@@ -70,8 +78,7 @@ func (a *Auth) userHash(sub string) string {
 	if sub == "" {
 		return ""
 	}
-	key := sha256.Sum256([]byte("mxmconnect event user\x00" + a.cfg.ClientSecret))
-	mac := hmac.New(sha256.New, key[:])
+	mac := hmac.New(sha256.New, a.eventKey[:])
 	mac.Write([]byte(sub))
 	return hex.EncodeToString(mac.Sum(nil)[:8])
 }
