@@ -3,6 +3,7 @@ package examples_test
 import (
 	"net/http"
 	"net/http/cookiejar"
+	"net/url"
 	"strings"
 	"testing"
 
@@ -76,9 +77,13 @@ func navigate(t testing.TB, c *http.Client, url string) answer {
 }
 
 // post sends a form as the app's own page does.
-func post(t testing.TB, c *http.Client, url string) answer {
+func post(t testing.TB, c *http.Client, target string, fields ...string) answer {
 	t.Helper()
-	req, err := http.NewRequest(http.MethodPost, url, strings.NewReader(""))
+	form := url.Values{}
+	for i := 0; i < len(fields); i += 2 {
+		form.Set(fields[i], fields[i+1])
+	}
+	req, err := http.NewRequest(http.MethodPost, target, strings.NewReader(form.Encode()))
 	require.NoError(t, err)
 	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	req.Header.Set("Sec-Fetch-Site", "same-origin")

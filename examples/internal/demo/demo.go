@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
-	"net/url"
 	"time"
 
 	"github.com/alexedwards/scs/v2"
@@ -78,12 +77,8 @@ func run(ctx context.Context, log *slog.Logger, route func(*Demo) http.Handler) 
 		return err
 	}
 
-	public, err := url.Parse(cfg.RedirectURL)
-	if err != nil {
-		return err
-	}
 	setup.Announce(log, fake)
-	fmt.Printf("Open %s://%s/ in a browser. Ctrl-C ends it.\n", public.Scheme, public.Host)
+	fmt.Printf("Open %s/ in a browser. Ctrl-C ends it.\n", setup.OriginOf(cfg.RedirectURL))
 	log.Info("listening", "address", listener.Addr().String())
 	demo := &Demo{Auth: auth, Log: log, sessions: cfg.Sessions, apiURL: apiURL, offline: fake != nil}
 	return setup.Serve(ctx, listener, route(demo), auth, log)

@@ -1,41 +1,26 @@
 package demo
 
 import (
-	"bytes"
 	"context"
-	"crypto/sha256"
 	_ "embed"
-	"encoding/base64"
 	"encoding/json"
 	"errors"
-	"html/template"
 	"net/http"
 	"time"
 
 	"github.com/mxmconnect/mxmconnect/core"
+	"github.com/mxmconnect/mxmconnect/examples/internal/page"
 )
 
 // pagePatience is how long the page waits for Musixmatch: it is of use without.
 const pagePatience = 3 * time.Second
 
-var (
-	//go:embed page.html
-	pageSource string
-	//go:embed page.css
-	pageStyle string
+//go:embed page.html
+var pageSource string
 
-	page = template.Must(template.New("page").Parse(pageSource))
-
-	// The page loads nothing, and its forms lead nowhere but here.
-	pagePolicy = func() string {
-		hash := sha256.Sum256([]byte(pageStyle))
-		return "default-src 'none'; style-src 'sha256-" + base64.StdEncoding.EncodeToString(hash[:]) +
-			"'; img-src data:; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
-	}()
-)
+var home = page.Parse(pageSource)
 
 type pageView struct {
-	Style    template.CSS
 	UserID   string
 	LoginURL string
 	BasePath string
@@ -60,23 +45,13 @@ func (v pageView) Reconnect() bool {
 // Home is the page.
 func (d *Demo) Home(w http.ResponseWriter, r *http.Request, userID string) error {
 	view := pageView{
-		Style: template.CSS(pageStyle), UserID: userID, LoginURL: d.Auth.LoginURL(""), BasePath: basePath,
+		UserID: userID, LoginURL: d.Auth.LoginURL(""), BasePath: basePath,
 		Offline: d.offline, HasAPI: d.apiURL != "",
 	}
 	if userID != "" {
 		d.ask(r.Context(), &view)
 	}
-	var body bytes.Buffer
-	if err := page.Execute(&body, view); err != nil {
-		return err
-	}
-	h := w.Header()
-	h.Set("Content-Type", "text/html; charset=utf-8")
-	h.Set("Content-Security-Policy", pagePolicy)
-	h.Set("Referrer-Policy", "same-origin") // with no-referrer, forms would say Origin: null
-	h.Set("X-Content-Type-Options", "nosniff")
-	_, _ = w.Write(body.Bytes())
-	return nil
+	return page.Write(w, home, view)
 }
 
 // ask makes the calls that /whoami and /verify make.

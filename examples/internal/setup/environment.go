@@ -87,6 +87,15 @@ func (e *Environment) Origin(variable, value string) string {
 		e.Reject(variable, "must be a URL such as https://api.example, without user, query or fragment")
 		return ""
 	}
+	return OriginOf(value)
+}
+
+// OriginOf returns the origin of a URL that has been checked.
+func OriginOf(rawURL string) string {
+	u, err := url.Parse(rawURL)
+	if err != nil {
+		return ""
+	}
 	return u.Scheme + "://" + strings.ToLower(u.Host)
 }
 

@@ -16,7 +16,7 @@ func (e *Environment) Musixmatch(redirectURL string) (core.Config, *mxmtest.Serv
 		ClientID:       os.Getenv("MXM_CLIENT_ID"),
 		ClientSecret:   os.Getenv("MXM_CLIENT_SECRET"),
 		RedirectURL:    redirectURL,
-		BaseURL:        os.Getenv("MXM_BASE_URL"),
+		BaseURL:        e.Get("MXM_BASE_URL", "https://connect.musixmatch.com"),
 		RefreshTimeout: e.Duration("MXM_REFRESH_TIMEOUT", 0),
 	}
 	switch {

@@ -1,0 +1,107 @@
+// Command distribution is a distributor's backend: as the application, and not
+// as a user, it claims an artist and submits lyrics by ISRC. It shows progress,
+// waits when it is told to, and ends with a report.
+//
+// Offline, as it is, it works against a fake partner API that is busy now and
+// then. For the real one set MXM_CLIENT_ID, MXM_CLIENT_SECRET, MXM_PARTNER_URL
+// (https://varco-{partner}.musixmatch.com) and MXM_USER_ID, the artist's
+// Musixmatch user ID from a sign-in, and name a catalogue:
+//
+//	go run ./examples/distribution catalogue.json
+package main
+
+import (
+	"context"
+	_ "embed"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"strings"
+
+	"github.com/mxmconnect/mxmconnect/examples/internal/setup"
+)
+
+//go:embed catalogue.json
+var sample []byte
+
+// catalogue is what is to be delivered.
+type catalogue struct {
+	Artist artist  `json:"artist"`
+	Tracks []track `json:"tracks"`
+}
+
+type artist struct {
+	PartnerUserID   string `json:"partner_user_id"`
+	PartnerArtistID string `json:"partner_artist_id"`
+	SpotifyArtistID string `json:"spotify_artist_id"`
+}
+
+type track struct {
+	ISRC   string `json:"isrc"`
+	Title  string `json:"title"`
+	Lyrics string `json:"lyrics"`
+}
+
+func main() { setup.Main(run) }
+
+func run(ctx context.Context, log *slog.Logger) error {
+	var env setup.Environment
+	cfg, fake := env.Musixmatch(env.RedirectURL("http://127.0.0.1:8080")) // unused: nobody signs in here
+	partnerURL, userID := os.Getenv("MXM_PARTNER_URL"), os.Getenv("MXM_USER_ID")
+	if fake != nil {
+		defer fake.Close()
+		partner := newFakePartner(fake.APIURL())
+		defer partner.Close()
+		partnerURL, userID = partner.URL, "mxm:100000000000000000001"
+	}
+	if partnerURL == "" {
+		env.Reject("MXM_PARTNER_URL", "is required: https://varco-{partner}.musixmatch.com")
+	} else {
+		cfg.APIOrigins = []string{env.Origin("MXM_PARTNER_URL", partnerURL)}
+	}
+	if userID == "" {
+		env.Reject("MXM_USER_ID", "is required: the artist's Musixmatch user ID, from a sign-in")
+	}
+	if err := env.Err(); err != nil {
+		return err
+	}
+	work, err := readCatalogue(os.Args[1:])
+	if err != nil {
+		return err
+	}
+	cfg.Logger = log
+	auth, err := setup.NewAuth(cfg)
+	if err != nil {
+		return err
+	}
+	setup.Announce(log, fake)
+
+	// The token of the application itself: fetched when first needed, cached,
+	// renewed ahead of its end.
+	p := partner{client: auth.AppClient(ctx), base: strings.TrimRight(partnerURL, "/"), userID: userID, say: os.Stdout}
+	if !p.deliver(ctx, work) {
+		return errors.New("not everything was delivered; the report says what")
+	}
+	if fake != nil {
+		fmt.Println("\nThat was offline. What the real one needs: go doc ./examples/distribution")
+	}
+	return nil
+}
+
+func readCatalogue(args []string) (c catalogue, err error) {
+	data := sample
+	if len(args) > 1 {
+		return c, errors.New("usage: distribution [catalogue.json]")
+	}
+	if len(args) == 1 {
+		if data, err = os.ReadFile(args[0]); err != nil {
+			return c, err
+		}
+	}
+	if err := json.Unmarshal(data, &c); err != nil {
+		return c, fmt.Errorf("the catalogue cannot be read: %w", err)
+	}
+	return c, nil
+}

@@ -1,0 +1,152 @@
+// Command link is an application with accounts of its own, whose users connect
+// their Musixmatch account once. It runs offline as it is, and against
+// Musixmatch with MXM_CLIENT_ID and MXM_CLIENT_SECRET.
+//
+// core.Config.AppUser switches to connect mode: Musixmatch signs nobody in and
+// never changes who is signed in. Who belongs to whom is the application's to
+// keep; the tokens are kept by core.
+package main
+
+import (
+	"context"
+	_ "embed"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"strings"
+
+	"github.com/alexedwards/scs/v2"
+
+	"github.com/mxmconnect/mxmconnect/core"
+	"github.com/mxmconnect/mxmconnect/examples/internal/page"
+	"github.com/mxmconnect/mxmconnect/examples/internal/setup"
+	"github.com/mxmconnect/mxmconnect/nethttpmw"
+)
+
+//go:embed page.html
+var pageSource string
+
+var home = page.Parse(pageSource)
+
+func main() { setup.Main(run) }
+
+func run(ctx context.Context, log *slog.Logger) error {
+	var env setup.Environment
+	listener, origin := env.Listen()
+	if listener != nil {
+		defer listener.Close()
+	}
+	cfg, fake := env.Musixmatch(env.RedirectURL(origin))
+	if fake != nil {
+		defer fake.Close()
+	}
+	if err := env.Err(); err != nil {
+		return err
+	}
+
+	a := &app{accounts: newAccounts(), sessions: scs.New(), musixmatch: setup.OriginOf(cfg.BaseURL)}
+	a.sessions.Cookie.Name = "app_session"
+	a.sessions.Cookie.Secure = strings.HasPrefix(cfg.RedirectURL, "https:")
+	cfg.AppUser = func(r *http.Request) string { return a.user(r.Context()) }
+	cfg.LinkedUser = a.accounts.linked
+	cfg.OnLogin = func(_ context.Context, l *core.Login) error { return a.accounts.link(l.AppUser, l.UserID) }
+	cfg.BasePath = "/auth/musixmatch"
+	cfg.ErrorHandler = core.WriteError
+	cfg.Logger = log
+	var err error
+	if a.auth, err = setup.NewAuth(cfg); err != nil {
+		return err
+	}
+	setup.Announce(log, fake)
+	fmt.Printf("Open %s/ in a browser. Ctrl-C ends it.\n", setup.OriginOf(cfg.RedirectURL))
+	return setup.Serve(ctx, listener, a.routes(), a.auth, log)
+}
+
+// app is the application as it was before Musixmatch came: accounts and sessions.
+type app struct {
+	accounts   *accounts
+	sessions   *scs.SessionManager
+	auth       *core.Auth
+	musixmatch string // its origin
+}
+
+func (a *app) user(ctx context.Context) string { return a.sessions.GetString(ctx, "user") }
+
+func (a *app) routes() http.Handler {
+	mux := http.NewServeMux()
+	nethttpmw.Mount(mux, a.auth)
+	mux.HandleFunc("GET /{$}", a.home)
+	mux.HandleFunc("POST /sign-in", a.signIn)
+	mux.HandleFunc("POST /sign-out", a.signOut)
+	mux.HandleFunc("POST /disconnect", a.disconnect)
+	mux.Handle("GET /artist", nethttpmw.RequireUser(a.auth)(http.HandlerFunc(a.artist)))
+
+	// The application's own defence of its own forms, its own session, and then
+	// Musixmatch, which asks AppUser within that session.
+	var handler http.Handler = nethttpmw.Middleware(a.auth)(mux)
+	handler = a.sessions.LoadAndSave(handler)
+	return http.NewCrossOriginProtection().Handler(handler)
+}
+
+func (a *app) home(w http.ResponseWriter, r *http.Request) {
+	user := a.user(r.Context())
+	view := struct {
+		User, UserID, ConnectURL string
+		Accounts                 []string
+	}{user, nethttpmw.UserID(r), a.auth.LoginURL("/"), names}
+	// The connect form is answered by a redirect to Musixmatch: without its
+	// origin in form-action, browsers block that.
+	if err := page.Write(w, home, view, a.musixmatch); err != nil {
+		core.WriteError(w, r, err)
+	}
+}
+
+// signIn believes everybody: yours asks for a password.
+func (a *app) signIn(w http.ResponseWriter, r *http.Request) {
+	user := r.FormValue("user")
+	if !a.accounts.exists(user) {
+		core.WriteError(w, r, core.ErrBadRequest)
+		return
+	}
+	if err := a.sessions.RenewToken(r.Context()); err != nil {
+		core.WriteError(w, r, err)
+		return
+	}
+	a.sessions.Put(r.Context(), "user", user)
+	http.Redirect(w, r, "/", http.StatusSeeOther)
+}
+
+func (a *app) signOut(w http.ResponseWriter, r *http.Request) {
+	if err := a.sessions.Destroy(r.Context()); err != nil {
+		core.WriteError(w, r, err)
+		return
+	}
+	http.Redirect(w, r, "/", http.StatusSeeOther)
+}
+
+// disconnect ends the grant first: if that fails, the link is still there to
+// try again with.
+func (a *app) disconnect(w http.ResponseWriter, r *http.Request) {
+	user, userID := a.user(r.Context()), nethttpmw.UserID(r)
+	if user == "" {
+		core.WriteError(w, r, core.ErrNotSignedIn)
+		return
+	}
+	if userID != "" {
+		if err := a.auth.Disconnect(r.Context(), userID); err != nil {
+			core.WriteError(w, r, err)
+			return
+		}
+		a.accounts.unlink(user)
+	}
+	http.Redirect(w, r, "/", http.StatusSeeOther)
+}
+
+// artist is a page that only makes sense for a connected account.
+func (a *app) artist(w http.ResponseWriter, r *http.Request) {
+	if err := a.auth.Verify(r.Context(), nethttpmw.UserID(r)); err != nil {
+		core.WriteError(w, r, err)
+		return
+	}
+	fmt.Fprintf(w, "%s acts at Musixmatch as %s\n", a.user(r.Context()), nethttpmw.UserID(r))
+}

@@ -1,0 +1,92 @@
+package examples_test
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// connect clicks through from the connect button to the end.
+func connect(t *testing.T, c *http.Client, app *process) answer {
+	t.Helper()
+	res := post(t, c, app.URL+"/auth/musixmatch/connect?return_to=/")
+	require.Equal(t, 303, res.StatusCode, res.body)
+	res = get(t, c, res.Header.Get("Location"))
+	require.Equal(t, 303, res.StatusCode, res.body)
+	return navigate(t, c, res.Header.Get("Location"))
+}
+
+func TestLink(t *testing.T) {
+	srv := newServer(t)
+	app := startDemo(t, "link", srv)
+	alice, bob := browser(t), browser(t)
+
+	res := navigate(t, alice, app.URL+"/")
+	require.Contains(t, res.body, "Be alice")
+	require.Equal(t, "not_signed_in", post(t, alice, app.URL+"/auth/musixmatch/connect").code(), "only for somebody")
+	require.Equal(t, 400, post(t, alice, app.URL+"/sign-in", "user", "mallory").StatusCode)
+
+	require.Equal(t, 303, post(t, alice, app.URL+"/sign-in", "user", "alice").StatusCode)
+	require.Equal(t, 303, post(t, bob, app.URL+"/sign-in", "user", "bob").StatusCode)
+	res = navigate(t, alice, app.URL+"/")
+	require.Contains(t, res.body, "not connected to Musixmatch yet")
+	require.Contains(t, res.Header.Get("Content-Security-Policy"), "form-action 'self' "+srv.URL+";", "or the browser blocks the redirect")
+	require.Equal(t, "not_connected", get(t, alice, app.URL+"/artist").code())
+	require.Equal(t, 405, get(t, alice, app.URL+"/auth/musixmatch/connect").StatusCode, "R-AR-8: not by a link")
+
+	res = connect(t, alice, app)
+	require.Equal(t, 303, res.StatusCode, res.body)
+	require.Equal(t, "/", res.Header.Get("Location"))
+	require.Contains(t, navigate(t, alice, app.URL+"/").body, ada)
+	require.Contains(t, get(t, alice, app.URL+"/artist").body, "alice acts at Musixmatch as "+ada)
+
+	// R-CB-12: the Musixmatch account belongs to alice.
+	res = connect(t, bob, app)
+	require.Equal(t, 403, res.StatusCode)
+	require.Contains(t, res.body, "<code>login_refused</code>")
+	require.NotContains(t, navigate(t, bob, app.URL+"/").body, ada)
+	require.Equal(t, 200, get(t, alice, app.URL+"/artist").StatusCode, "and stays hers")
+
+	// Another account does not silently replace the first one.
+	srv.SignInAs(ben)
+	require.Equal(t, 403, connect(t, alice, app).StatusCode)
+	require.Contains(t, navigate(t, alice, app.URL+"/").body, ada)
+	require.Equal(t, 303, connect(t, bob, app).StatusCode)
+
+	require.Equal(t, 303, post(t, alice, app.URL+"/disconnect").StatusCode)
+	require.Contains(t, navigate(t, alice, app.URL+"/").body, "Hello, alice", "she stays signed in")
+	require.Equal(t, "not_connected", get(t, alice, app.URL+"/artist").code())
+	require.Contains(t, get(t, bob, app.URL+"/artist").body, ben)
+
+	require.Equal(t, 303, post(t, bob, app.URL+"/sign-out").StatusCode)
+	require.Equal(t, "not_signed_in", get(t, bob, app.URL+"/artist").code())
+	require.Equal(t, "not_signed_in", post(t, bob, app.URL+"/disconnect").code())
+	require.Zero(t, app.stop())
+
+	offline := start(t, "link")
+	require.Contains(t, navigate(t, browser(t), offline.URL+"/").body, "Be alice")
+	refused(t, "link", "MXM_CLIENT_SECRET", "MXM_CLIENT_ID=x")
+}
+
+func TestOwnSession(t *testing.T) {
+	srv := newServer(t)
+	app, c := startDemo(t, "byosession", srv), browser(t)
+	require.Equal(t, 303, post(t, c, app.URL+"/cart").StatusCode)
+	require.Equal(t, 303, post(t, c, app.URL+"/cart").StatusCode)
+	require.Equal(t, 401, get(t, c, app.URL+"/orders").StatusCode)
+	signIn(t, c, app.URL)
+	require.Equal(t, "2 in the cart of "+ada+"\n", get(t, c, app.URL+"/orders").body, "the cart survives the sign-in")
+	require.Contains(t, navigate(t, c, app.URL+"/").body, ada)
+	require.Equal(t, 303, post(t, c, app.URL+"/cart").StatusCode)
+	require.Contains(t, get(t, c, app.URL+"/orders").body, "3 in the cart")
+	res := post(t, c, app.URL+"/auth/musixmatch/logout")
+	require.Equal(t, 303, res.StatusCode)
+	require.Equal(t, 1, strings.Count(strings.Join(res.Header["Set-Cookie"], "\n"), "shop_session="), "one Set-Cookie")
+	require.Equal(t, 401, get(t, c, app.URL+"/orders").StatusCode)
+	require.Contains(t, navigate(t, c, app.URL+"/").body, "<dd>0</dd>")
+	require.Zero(t, app.stop())
+
+	require.Contains(t, navigate(t, browser(t), start(t, "byosession").URL+"/").body, "Sign in with Musixmatch")
+}
