@@ -284,7 +284,7 @@ func (c *endpointClient) post(ctx context.Context, what, to string, form url.Val
 	req.GetBody = nil
 	req.Header.Set("Content-Type", formContentType)
 	req.Header.Set("Accept", "application/json")
-	resp, err := c.http.Do(req)
+	resp, err := c.do(req)
 	if err != nil {
 		return nil, &callError{What: what, Sent: g.withdraw(), Cause: safeCause(err)}
 	}
@@ -303,11 +303,19 @@ func (c *endpointClient) post(ctx context.Context, what, to string, form url.Val
 	return a, nil
 }
 
+func (c *endpointClient) do(req *http.Request) (resp *http.Response, err error) {
+	defer panicked(&err)
+	return c.http.Do(req)
+}
+
 // safeCause keeps of a transport's error what cannot hold bytes of the answer.
 func safeCause(err error) error {
 	var netErr *net.OpError
 	var certErr *tls.CertificateVerificationError
+	var bug panicError
 	switch {
+	case errors.As(err, &bug):
+		return bug
 	case errors.Is(err, errTooLate):
 		return errTooLate
 	case errors.Is(err, context.Canceled):

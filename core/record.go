@@ -74,7 +74,7 @@ func (g *grants) key(sub string) string {
 // error and stays as it is: a wrong key in a deployment must not cost a grant.
 func (g *grants) find(ctx context.Context, sub string) (gr grant, version string, found bool, err error) {
 	key := g.key(sub)
-	rec, found, err := g.store.FindGrant(ctx, key)
+	rec, found, err := g.load(ctx, key)
 	if err != nil || !found {
 		return grant{}, "", false, err
 	}
@@ -109,7 +109,17 @@ func (g *grants) commit(ctx context.Context, old string, gr grant) (version stri
 	case grantImported:
 		rec.Expiry = time.Now().Add(importedLife)
 	}
-	return rec.Version, g.store.CommitGrant(ctx, key, old, rec)
+	return rec.Version, g.save(ctx, key, old, rec)
+}
+
+func (g *grants) load(ctx context.Context, key string) (rec Record, found bool, err error) {
+	defer panicked(&err)
+	return g.store.FindGrant(ctx, key)
+}
+
+func (g *grants) save(ctx context.Context, key, old string, rec Record) (err error) {
+	defer panicked(&err)
+	return g.store.CommitGrant(ctx, key, old, rec)
 }
 
 // randomString returns 256 random bits, base64url-encoded to 43 characters.
