@@ -113,7 +113,7 @@ func (a *Auth) advance(ctx context.Context, gr grant, version string) error {
 // already, and the user may have signed in or disconnected since: the tokens
 // are stored only if they have not been and are alive.
 func (a *Auth) move(ctx context.Context, gr grant, version string) error {
-	stored, _, found, err := a.grants.find(ctx, gr.MovedTo)
+	stored, there, found, err := a.grants.find(ctx, gr.MovedTo)
 	if err != nil && !errors.Is(err, errUnsealable) {
 		return fail("import", ErrUnavailable, err)
 	}
@@ -125,7 +125,12 @@ func (a *Auth) move(ctx context.Context, gr grant, version string) error {
 		if in.Active && in.Sub == gr.MovedTo {
 			moved := gr
 			moved.Sub, moved.MovedTo, moved.Status = gr.MovedTo, "", grantLive
-			if err := a.storeGrant(ctx, moved); err != nil {
+			// Not over anything newer than what was found: another instance may
+			// have moved them meanwhile, and the user may have disconnected.
+			if err := a.replaceGrant(ctx, there, stored, moved); err != nil {
+				if errors.Is(err, ErrConflict) {
+					return nil
+				}
 				return fail("import", ErrUnavailable, err)
 			}
 		}

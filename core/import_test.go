@@ -130,6 +130,37 @@ func TestImport(t *testing.T) {
 			require.Equal(t, kept, a.token(t))
 			w.unharmed(0, a)
 		},
+		"a disconnect between its last look and its write": func(t *testing.T, w *world) {
+			a, b := w.start(), w.start()
+			rt := w.srv.Issue(alice).RefreshToken
+			b.store.watch(func(c storeCall) error {
+				if c.op == "commit" && c.n == 1 {
+					_, err := a.Import(t.Context(), rt)
+					require.NoError(t, err)
+					require.NoError(t, a.Disconnect(t.Context(), alice))
+				}
+				return c.do()
+			})
+			_, err := b.Import(t.Context(), rt)
+			require.ErrorIs(t, err, core.ErrReconnect)
+			require.ErrorIs(t, b.tokenErr(t, time.Second), core.ErrReconnect)
+		},
+		"a refresh between its last look and its write": func(t *testing.T, w *world) {
+			a, b := w.start(), w.start()
+			rt := w.srv.Issue(alice).RefreshToken
+			b.store.watch(func(c storeCall) error {
+				if c.op == "commit" && c.n == 1 {
+					_, err := a.Import(t.Context(), rt)
+					require.NoError(t, err)
+					w.srv.ExpireAccessTokens(alice)
+					require.Equal(t, 200, w.status(a))
+				}
+				return c.do()
+			})
+			_, err := b.Import(t.Context(), rt)
+			require.NoError(t, err)
+			w.unharmed(2, a, b)
+		},
 		"after a disconnect": func(t *testing.T, w *world) {
 			a := w.start()
 			rt := w.srv.Issue(alice).RefreshToken

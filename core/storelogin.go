@@ -11,31 +11,32 @@ import (
 // whatever is there. A store that failed may have stored them all the same;
 // that is found out by the version, so an error means that it did not.
 func (a *Auth) storeLogin(ctx context.Context, sub string, t *tokens) error {
-	return a.storeGrant(ctx, grant{
+	gr := grant{
 		Sub: sub, GrantID: randomString(), Status: grantLive,
 		Access: t.Access, Refresh: t.Refresh, Scope: t.Scope,
 		Issued: t.Issued, Dated: t.Dated, ExpiresIn: t.ExpiresIn,
-	})
-}
-
-func (a *Auth) storeGrant(ctx context.Context, gr grant) error {
+	}
 	for {
-		remembered := a.refresher.remembered(gr.Sub)
-		old, version, _, err := a.grants.find(ctx, gr.Sub)
+		old, version, _, err := a.grants.find(ctx, sub)
 		if err != nil && version == "" {
 			return err // the store failed; a record that does not open has a version, and is replaced
 		}
-		// The server's clock lifts the count above all that a lost record of
-		// this key can have reached.
-		gr.Gen = max(old.Gen+1, remembered.Gen+1, gr.Issued.UnixMilli())
-		err = a.commitSurely(ctx, version, gr)
-		if err == nil {
-			a.refresher.learn(gr)
-		}
-		if !errors.Is(err, ErrConflict) {
+		if err = a.replaceGrant(ctx, version, old, gr); !errors.Is(err, ErrConflict) {
 			return err
 		}
 	}
+}
+
+// replaceGrant stores gr over old, the record of that version.
+func (a *Auth) replaceGrant(ctx context.Context, version string, old, gr grant) error {
+	// The server's clock lifts the count above all that a lost record of
+	// this key can have reached.
+	gr.Gen = max(old.Gen+1, a.refresher.remembered(gr.Sub).Gen+1, gr.Issued.UnixMilli())
+	err := a.commitSurely(ctx, version, gr)
+	if err == nil {
+		a.refresher.learn(gr)
+	}
+	return err
 }
 
 // commitSurely commits gr over the version old and, where the store's answer
@@ -70,7 +71,10 @@ func (a *Auth) endGrant(ctx context.Context, sub string) (last grant, err error)
 			gr = remembered
 			gr.Gen = max(gr.Gen, a.musixmatch.clock.now().UnixMilli())
 		}
-		if again && (named != "" && gr.GrantID != named || gr.Status == grantDisconnected) {
+		switch {
+		case again && named != "" && gr.GrantID != named:
+			return grant{}, nil // to revoke the tokens that were replaced might end the login
+		case again && gr.Status == grantDisconnected:
 			return last, nil
 		}
 		tombstone := grant{
