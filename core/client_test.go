@@ -376,6 +376,25 @@ func TestVerify(t *testing.T) {
 			require.ErrorIs(t, a.Verify(t.Context(), alice), core.ErrReconnect)
 			w.lost("sub_changed", 0, a)
 		},
+		"another user's, with a store that fails": func(t *testing.T, w *world) {
+			a := w.start()
+			w.signIn(a)
+			w.srv.Fail(mxmtest.Metadata, mxmtest.SetField("sub", `"mxm:200000000000000000002"`))
+			a.store.watch(func(c storeCall) error {
+				if c.op == "commit" {
+					return errStoreDown
+				}
+				return c.do()
+			})
+			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+			defer cancel()
+			asked := time.Now()
+			require.ErrorIs(t, a.Verify(ctx, alice), core.ErrReconnect)
+			require.LessOrEqual(t, time.Since(asked), 20*time.Second, "no longer than the caller waits")
+			a.store.watch(nil)
+			time.Sleep(time.Minute)
+			w.lost("sub_changed", 0, a)
+		},
 		"nobody": func(t *testing.T, w *world) {
 			a := w.start()
 			require.ErrorIs(t, a.Verify(t.Context(), alice), core.ErrReconnect)

@@ -195,35 +195,62 @@ func (f *flight) subChanged(mine grant) bool {
 	return in.Active && in.Sub != mine.Sub
 }
 
-// endChanged ends a grant whose tokens have become another user's.
+// endChanged ends a grant whose tokens have become another user's, however long
+// the store takes, and returns when that is done or ctx is.
 func (r *refresher) endChanged(ctx context.Context, sub, access string) {
+	if !r.a.begin() {
+		return
+	}
 	k := r.keepers.locked(sub)
 	k.mu.Unlock()
-	f := &flight{r: r, k: k, ctx: ctx}
-	f.markSub(access)
+	f := &flight{r: r, k: k, ctx: context.WithoutCancel(ctx)}
+	ended := make(chan struct{})
+	go func() {
+		defer r.a.work.Done()
+		defer close(ended)
+		f.markSub(access)
+	}()
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	select {
+	case <-ended:
+	case <-ctx.Done():
+	}
 }
 
 func (f *flight) markSub(access string) {
 	f.k.cached.Store(nil)
+	ours := map[string]bool{}
 	for n := 1; ; n++ {
 		found, err := f.read()
+		if err == nil && ours[f.version] { // written, and the answer was lost
+			f.marked(f.gr, errSubChanged)
+			return
+		}
 		if err == nil && (!found || f.gr.Access != access || f.gr.Status != grantLive) {
 			return // they are not stored any more
 		}
 		if err == nil {
 			mark := f.gr
 			mark.Status, mark.Reason, mark.Intent = grantReconnect, reasonSubChanged, nil
-			if out, _ := f.write(mark); out == writeDone {
-				f.k.remember(mark)
-				f.k.cached.Store(nil)
-				f.emit(Event{Kind: EventReconnect, Reason: reasonSubChanged, Err: errSubChanged})
+			version, out, _ := f.tryWrite(mark)
+			if out == writeDone {
+				f.marked(mark, errSubChanged)
 				return
 			}
+			ours[version] = true
 		}
 		if !f.pause(f.r.backoff(n)) {
 			return
 		}
 	}
+}
+
+// marked takes note of a mark that was written here.
+func (f *flight) marked(mark grant, cause error) {
+	f.k.remember(mark)
+	f.k.cached.Store(nil)
+	f.emit(Event{Kind: EventReconnect, Reason: mark.Reason, Err: cause})
 }
 
 var errSubChanged = errors.New("a refresh returned the tokens of another user")

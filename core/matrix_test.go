@@ -923,6 +923,63 @@ func TestDisconnectFencesLateLogins(t *testing.T) {
 	})
 }
 
+// A login that comes between Disconnect's look and its write stays, with
+// everything that a revocation of the older tokens could end.
+func TestDisconnectOfWhatALoginReplaced(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		w.srv.Configure(func(s *mxmtest.Settings) { s.Revocation = true })
+		revoking := func(c *core.Config) { c.Endpoint.RevocationURL = w.srv.URL + "/oauth/revoke" }
+		a, b := w.start(revoking), w.start(revoking)
+		w.signIn(a)
+		a.store.watch(func(c storeCall) error {
+			if c.op == "commit" && c.n == 1 {
+				w.signIn(b)
+			}
+			return c.do()
+		})
+		require.NoError(t, a.Disconnect(t.Context(), alice))
+		for _, r := range w.srv.Requests() {
+			require.NotEqual(t, mxmtest.Revocation, r.Endpoint)
+		}
+		require.True(t, w.srv.IsLive(b.token(t)))
+	})
+}
+
+// A terminal loss is reported once, also when the store wrote the mark, said
+// that it did not, and could not be read for a while.
+func TestMarkWithoutAnAnswer(t *testing.T) {
+	for reason, mark := range map[string]int{"revoked": 2, "sub_changed": 3} {
+		t.Run(reason, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, w *world) {
+				a := w.start()
+				w.signIn(a)
+				untilDue()
+				if mark == 2 {
+					w.srv.Revoke(alice)
+				} else {
+					w.srv.Fail(mxmtest.Metadata, mxmtest.SetField("sub", `"mxm:200000000000000000002"`))
+				}
+				unreadable := 0
+				a.store.watch(func(c storeCall) error {
+					switch {
+					case c.op == "commit" && c.n == mark:
+						unreadable = 2
+						require.NoError(t, c.do())
+						return errStoreDown
+					case c.op == "find" && unreadable > 0:
+						unreadable--
+						return errStoreDown
+					}
+					return c.do()
+				})
+				a.tokenErr(t, time.Minute)
+				time.Sleep(time.Minute)
+				w.lost(reason, 1, a)
+			})
+		})
+	}
+}
+
 func disconnectDuring(t *testing.T, w *world, here bool) {
 	w.srv.Configure(func(s *mxmtest.Settings) { s.Revocation = true })
 	revoking := func(c *core.Config) { c.Endpoint.RevocationURL = w.srv.URL + "/oauth/revoke" }

@@ -372,10 +372,11 @@ func (f *flight) lost(reason string) step {
 		ours[version] = true
 		if out == writeConflict {
 			// It may be our own mark, the answer to which was lost.
-			if _, err := f.read(); err != nil || !ours[f.version] {
+			if _, err = f.read(); err == nil && !ours[f.version] {
 				return f.again()
 			}
-		} else if out == writeFailed {
+		}
+		if out != writeDone && err != nil {
 			f.failed(reasonUnavailable, err, time.Time{})
 			if !f.pause(f.r.backoff(n)) {
 				return f.land(result{err: unavailable(err)})
@@ -383,8 +384,7 @@ func (f *flight) lost(reason string) step {
 			continue
 		}
 		f.holding = false
-		f.k.remember(mark)
-		f.emit(Event{Kind: EventReconnect, Reason: reason})
+		f.marked(mark, nil)
 		return f.reconnect(errLost)
 	}
 }
