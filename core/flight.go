@@ -98,11 +98,10 @@ func (r *refresher) cached(sub string) *oauth2.Token {
 // token that the API refused: another one is wanted, or the oracle's word that
 // this one is active.
 func (r *refresher) token(ctx context.Context, sub, rejected string) result {
-	enough := make(<-chan time.Time)
 	if _, ok := ctx.Deadline(); !ok {
-		t := time.NewTimer(patience)
-		defer t.Stop()
-		enough = t.C
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, patience, errPatience)
+		defer cancel()
 	}
 	for {
 		k := r.keepers.locked(sub)
@@ -117,7 +116,7 @@ func (r *refresher) token(ctx context.Context, sub, rejected string) result {
 				return result{err: unavailable(errClosed)}
 			}
 		}
-		res := f.wait(ctx, rejected, enough)
+		res := f.wait(ctx, rejected)
 		if res.err == nil && res.served.token.AccessToken == rejected && (res.verdict == noVerdict || f.rejected != rejected) {
 			continue // the flight was not about this token: now begin one that is
 		}
@@ -167,7 +166,7 @@ func unavailable(cause error) error { return fail("token", ErrUnavailable, cause
 
 // wait returns what the flight offers or ends with. k is locked, and unlocked
 // by it.
-func (f *flight) wait(ctx context.Context, rejected string, enough <-chan time.Time) result {
+func (f *flight) wait(ctx context.Context, rejected string) result {
 	f.waiters++
 	defer func() { f.waiters--; f.k.mu.Unlock() }()
 	for {
@@ -183,9 +182,9 @@ func (f *flight) wait(ctx context.Context, rejected string, enough <-chan time.T
 		select {
 		case <-news:
 		case <-ctx.Done():
-			err = ctx.Err()
-		case <-enough:
-			err = errPatience
+			if err = ctx.Err(); context.Cause(ctx) == errPatience {
+				err = errPatience
+			}
 		}
 		f.k.mu.Lock()
 		if err == nil || f.landed {

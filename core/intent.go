@@ -26,8 +26,9 @@ type ownIntent struct {
 	sent    bool // a byte of its POST may have reached the server
 }
 
-// maxOwnIntents bounds what a store that cannot write makes us remember. An
-// intent that is forgotten counts as foreign, which is slow and safe.
+// maxOwnIntents bounds what a store that cannot write, or a server that never
+// answers, makes us remember. An intent that is forgotten counts as foreign,
+// which is slow and safe.
 const maxOwnIntents = 32
 
 // doubt is what this process knows about the refreshes it began at one gen.
@@ -45,12 +46,13 @@ func (d *doubt) at(gen int64) {
 	}
 }
 
-func (d *doubt) add(in *intent, taker bool) *ownIntent {
+// add takes note of an intent that is about to be written over stored.
+func (d *doubt) add(in, stored *intent, taker bool) *ownIntent {
 	if d.own == nil {
 		d.own = map[string]*ownIntent{}
 	}
 	if len(d.own) >= maxOwnIntents {
-		maps.DeleteFunc(d.own, func(_ string, o *ownIntent) bool { return !o.sent })
+		maps.DeleteFunc(d.own, func(id string, _ *ownIntent) bool { return stored == nil || id != stored.ID })
 	}
 	own := &ownIntent{attempt: in.Attempt, taker: taker}
 	d.own[in.ID] = own

@@ -62,6 +62,20 @@ func TestTimesFollowFromTheFirst(t *testing.T) {
 	require.Less(t, d.backoff(1000), 19*time.Second)
 }
 
+// However long a doubt lasts, little is remembered of it: the intent that is
+// stored, in any case.
+func TestDoubtIsBounded(t *testing.T) {
+	var d doubt
+	var stored *intent
+	for n := range 1000 {
+		in := &intent{ID: fmt.Sprint(n), Attempt: n + 1}
+		d.add(in, stored, false).sent = true
+		require.LessOrEqual(t, len(d.own), maxOwnIntents)
+		require.True(t, stored == nil || d.of(stored) != nil)
+		stored = in
+	}
+}
+
 func TestSendBudget(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := timesFrom(30 * time.Second)

@@ -923,6 +923,34 @@ func TestDisconnectFencesLateLogins(t *testing.T) {
 	})
 }
 
+// Failures that are long over do not make the next one take longer.
+func TestBackoffBeginsAnew(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		a := w.start()
+		w.signIn(a)
+		blip := func() {
+			a.store.watch(func(c storeCall) error {
+				if c.op == "find" && c.n == 1 {
+					return errStoreDown
+				}
+				return c.do()
+			})
+		}
+		for range 20 {
+			time.Sleep(lease + time.Second)
+			blip()
+			a.token(t)
+			time.Sleep(lease + time.Second)
+			a.token(t)
+		}
+		time.Sleep(time.Hour)
+		blip()
+		asked := time.Now()
+		a.token(t)
+		require.Less(t, time.Since(asked), time.Second)
+	})
+}
+
 // A login that comes between Disconnect's look and its write stays, with
 // everything that a revocation of the older tokens could end.
 func TestDisconnectOfWhatALoginReplaced(t *testing.T) {

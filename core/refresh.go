@@ -136,6 +136,7 @@ func (f *flight) adoptable() bool {
 }
 
 func (f *flight) adopt() step {
+	f.k.failures, f.k.retryAt = 0, time.Time{}
 	if gen := f.gr.Gen; f.k.unverified.CompareAndSwap(gen, 0) {
 		gr := f.gr
 		f.after = append(f.after, func() {
@@ -232,7 +233,7 @@ func (f *flight) announce() step {
 	f.withdraw()
 	began := time.Now()
 	in := &intent{ID: randomString(), Attempt: f.attempt(), Started: began, Owner: f.r.owner}
-	own := f.k.doubt.add(in, f.taker)
+	own := f.k.doubt.add(in, f.gr.Intent, f.taker)
 	next := f.gr
 	next.Intent = in
 	out, err := f.write(next)
