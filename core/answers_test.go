@@ -155,6 +155,15 @@ func TestAnswersOfTheTokenEndpoint(t *testing.T) {
 			require.Len(t, w.refreshes(), 1)
 			require.Empty(t, a.kinds(core.EventReconnect))
 		},
+		"a success that is not 200, with tokens": func(t *testing.T, w *world) {
+			a := w.start()
+			w.signIn(a)
+			untilDue()
+			w.srv.Fail(mxmtest.Token, mxmtest.AfterCommit(func(x *mxmtest.Exchange) { x.Response.Status = 203 }))
+			a.token(t)
+			w.unharmed(1, a)
+			require.Equal(t, []string{"refresh salvaged"}, a.kinds(core.EventRefresh))
+		},
 		"a refresh token and nothing else": func(t *testing.T, w *world) {
 			a := w.start()
 			w.signIn(a)

@@ -74,6 +74,7 @@ type tokens struct {
 	ExpiresIn              time.Duration
 	Issued                 time.Time // by the server's clock where it said it, else by ours
 	Dated                  bool      // the server said when it issued the access token, and for how long
+	Status                 int       // of the answer: a success
 	Whole                  bool      // the answer arrived complete and was one JSON object
 
 	// Defect is what is wrong with an answer of which the tokens were saved
@@ -155,7 +156,7 @@ func (c *endpointClient) strictToken(ctx context.Context, form url.Values) (*tok
 		return nil, err
 	}
 	if t.Defect != nil {
-		return nil, &callError{What: "the token endpoint", Sent: true, Status: http.StatusOK, Cause: t.Defect}
+		return nil, &callError{What: "the token endpoint", Sent: true, Status: t.Status, Cause: t.Defect}
 	}
 	return t, nil
 }
@@ -167,10 +168,14 @@ func (c *endpointClient) token(ctx context.Context, form url.Values, maySend fun
 	if err != nil {
 		return nil, err
 	}
-	if a.status != http.StatusOK {
+	if a.status < 200 || a.status > 299 {
 		return nil, a.refusal("the token endpoint")
 	}
 	t := parseTokens(a.body)
+	t.Status = a.status
+	if t.Defect == nil && a.status != http.StatusOK { // such as the 203 of a proxy
+		t.Defect = errors.New("the status is not 200")
+	}
 	t.Issued, t.Dated = a.date, a.dated && t.Dated
 	t.Whole = t.Whole && a.problem == nil
 	if t.Defect == nil && !a.isJSON {
@@ -180,7 +185,7 @@ func (c *endpointClient) token(ctx context.Context, form url.Values, maySend fun
 		t.Defect = a.problem
 	}
 	if t.Access == "" && t.Refresh == "" {
-		return nil, &callError{What: "the token endpoint", Sent: true, Status: http.StatusOK, Cause: t.Defect}
+		return nil, &callError{What: "the token endpoint", Sent: true, Status: t.Status, Cause: t.Defect}
 	}
 	return t, nil
 }
