@@ -76,6 +76,20 @@ func TestDoubtIsBounded(t *testing.T) {
 	}
 }
 
+// Of a token that was refused at its import the store is rid some day; a
+// user's mark stays.
+func TestRefusedImportsExpire(t *testing.T) {
+	a := newTestAuth(t, nil)
+	for sub, expires := range map[string]bool{importPrefix + "x": true, "mxm:1": false} {
+		_, err := a.grants.commit(t.Context(), "", grant{Sub: sub, Status: grantReconnect})
+		require.NoError(t, err)
+		rec, found, err := a.cfg.Grants.FindGrant(t.Context(), a.grants.key(sub))
+		require.NoError(t, err)
+		require.True(t, found)
+		require.Equal(t, expires, !rec.Expiry.IsZero())
+	}
+}
+
 func TestSendBudget(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := timesFrom(30 * time.Second)

@@ -108,6 +108,10 @@ func (g *grants) commit(ctx context.Context, old string, gr grant) (version stri
 		rec.Expiry = time.Now().Add(tombstoneLife)
 	case grantImported:
 		rec.Expiry = time.Now().Add(importedLife)
+	case grantReconnect:
+		if isImport(gr.Sub) { // no login replaces it
+			rec.Expiry = time.Now().Add(importedLife)
+		}
 	}
 	return rec.Version, g.save(ctx, key, old, rec)
 }
