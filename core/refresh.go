@@ -425,8 +425,8 @@ func (f *flight) later(reason string, cause error) step {
 	if s := f.k.alive(f.r.now(), f.rejected); s != nil {
 		return f.land(result{served: f.serveFor(s, min(wait, s.valid-f.r.now()))})
 	}
-	if !f.pause(wait) || !f.wanted() {
-		return f.land(result{err: unavailable(cause)})
+	if reason == reasonDecryptFailed || !f.pause(wait) || !f.wanted() {
+		return f.land(result{err: unavailable(cause)}) // no waiting brings a missing key
 	}
 	return f.find
 }
