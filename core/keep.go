@@ -114,20 +114,31 @@ func claimOf(old int64, mine, stored grant, found bool) claim {
 	return claimOver
 }
 
-// whose asks about our new token when another is stored.
+// whose asks about our new token when another is stored: twice, a settle apart,
+// because a token that a sibling's refresh has just killed may look alive, and
+// one that has just been issued may look dead.
 func (f *flight) whose(mine grant, received time.Time, n int) claim {
 	if mine.Access == "" {
 		return claimAdopt
 	}
-	in, err := f.r.introspect(f.ctx, mine.Access)
-	switch {
-	case err == nil && in.Active:
-		return claimOver
-	case err == nil || time.Since(received) >= mine.ExpiresIn:
-		return claimAdopt
+	for last := noVerdict; ; time.Sleep(f.r.settle) {
+		in, err := f.r.introspect(f.ctx, mine.Access)
+		switch {
+		case err != nil && time.Since(received) >= mine.ExpiresIn:
+			return claimAdopt
+		case err != nil:
+			time.Sleep(f.r.backoff(n))
+			return claimReread
+		case in.Active && last == active:
+			return claimOver
+		case !in.Active && last == inactive:
+			return claimAdopt
+		case in.Active:
+			last = active
+		default:
+			last = inactive
+		}
 	}
-	time.Sleep(f.r.backoff(n))
-	return claimReread
 }
 
 // publish serves tokens that have been written.

@@ -32,6 +32,9 @@ func (a *Auth) replaceGrant(ctx context.Context, version string, old, gr grant) 
 	// The server's clock lifts the count above all that a lost record of
 	// this key can have reached.
 	gr.Gen = max(old.Gen+1, a.refresher.remembered(gr.Sub).Gen+1, gr.Issued.UnixMilli())
+	// A refresh of the grant that this one replaces may be under way, and kill
+	// these access tokens with its own: then inactive would prove nothing.
+	gr.Dated = gr.Dated && old.Intent == nil
 	err := a.commitSurely(ctx, version, gr)
 	if err == nil {
 		a.refresher.learn(gr)
