@@ -17,7 +17,8 @@ type family struct {
 	user      *user
 	coins     []*coin
 	destroyed bool
-	cause     string // of the destruction
+	cause     string    // of the destruction
+	shadowed  time.Time // when a refresh elsewhere last killed its access tokens
 }
 
 // coin is one refresh token, with the access tokens that came with it.
@@ -158,6 +159,13 @@ func (w *world) committed(x *exchange, m *mxmtest.Exchange) {
 			w.wrong("I6", excuse, "%s is spent with %s left to live", w.name(x.refresh), left)
 		}
 		w.access[got.Access] = f
+		if w.killUser && !f.user.has(f) {
+			for _, other := range w.families {
+				if other.user == f.user && other != f {
+					other.shadowed = now
+				}
+			}
+		}
 		switch known := w.coins[got.Refresh]; {
 		case got.Refresh == "": // not rotated
 			c.expires = now.Add(w.life)
@@ -274,6 +282,16 @@ type grantBook struct {
 	family *family
 	ended  bool
 	old    bool // another login has replaced it
+}
+
+// has reports whether the user's record ever held the family.
+func (u *user) has(f *family) bool {
+	for _, g := range u.grants {
+		if g.family == f {
+			return true
+		}
+	}
+	return false
 }
 
 func (u *user) name() string { return fmt.Sprintf("u%d", u.index) }

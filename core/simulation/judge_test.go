@@ -61,6 +61,10 @@ func (w *world) judgeLoss(u *user, record content) {
 		w.lost("the server does not rotate, which nobody could know yet")
 		return
 	}
+	if f.shadowed.After(c.sent) {
+		w.lost("a refresh elsewhere killed the access token that was the oracle")
+		return
+	}
 	if _, p := w.holder(c); p != nil {
 		w.wrong("I3", "", "%s is lost (%s), but %s holds the live %s", u.name(), record.Reason, p.name(), w.name(c.refresh))
 		return

@@ -37,6 +37,7 @@ type world struct {
 	revokes     bool // the server revokes a family on a replay
 	noRotation  bool
 	killNone    bool
+	killUser    bool // a refresh kills the access tokens of all logins of a user
 	singleLogin bool
 
 	background sync.WaitGroup // what does not end with the process that began it
@@ -216,6 +217,7 @@ func (w *world) setUpServer(d *dice) {
 		s.LoserInvalidRequest = d.chance(0.3)
 		if d.chance(0.15) {
 			s.Kill = mxmtest.PerUser
+			w.killUser = true
 			settings = append(settings, "kills per user")
 		} else if d.chance(0.06) {
 			s.Kill = mxmtest.KillNone
