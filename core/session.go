@@ -179,8 +179,9 @@ func cookieValue(r *http.Request, name string) (value string, found int) {
 // stamp is our part of a session: who signed in, until when at the longest, and
 // when a request was last seen, to the precision of touchEvery.
 type stamp struct {
-	user        string
-	until, seen int64 // Unix seconds
+	user  string
+	until int64 // Unix seconds
+	seen  int64 // Unix milliseconds: rounded to seconds, a session ended up to one too early
 }
 
 func (st stamp) String() string {
@@ -208,7 +209,7 @@ func (s *session) readUser() {
 		return
 	}
 	now := time.Now()
-	idle := now.Sub(time.Unix(st.seen, 0))
+	idle := now.Sub(time.UnixMilli(st.seen))
 	watched := a.idleTimeout > 0 && !s.foreign // scs itself watches what it loads and saves
 	if now.Unix() >= st.until || (watched && idle > a.idleTimeout+a.touchEvery()) {
 		s.end()
@@ -239,7 +240,7 @@ func (s *session) touch(st stamp, now time.Time) {
 	if !ok || current.user != st.user {
 		return
 	}
-	current.seen = now.Unix()
+	current.seen = now.UnixMilli()
 	a.sessions.Put(ctx, a.sessionKey, current.String())
 	if _, _, err := a.sessions.Commit(ctx); err != nil {
 		return
@@ -285,7 +286,7 @@ func (s *session) signIn(ctx context.Context, user string) error {
 		}
 	}
 	now := time.Now()
-	sm.Put(ctx, s.auth.sessionKey, stamp{user: user, until: now.Add(sm.Lifetime).Unix(), seen: now.Unix()}.String())
+	sm.Put(ctx, s.auth.sessionKey, stamp{user: user, until: now.Add(sm.Lifetime).Unix(), seen: now.UnixMilli()}.String())
 	s.user = user
 	return nil
 }
