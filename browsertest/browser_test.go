@@ -52,7 +52,7 @@ func startDemo(t *testing.T, name string, srv *mxmtest.Server, env ...string) st
 		if built.dir, built.err = os.MkdirTemp("", "browsertest"); built.err != nil {
 			return
 		}
-		cmd := exec.Command("go", "build", "-o", built.dir+"/", "./examples/nethttp", "./examples/gin", "./examples/echo")
+		cmd := exec.Command("go", "build", "-o", built.dir+"/", "./examples/nethttp", "./examples/gin", "./examples/echo", "./examples/link", "./examples/byosession")
 		cmd.Dir = ".."
 		cmd.Stderr = os.Stderr
 		built.err = cmd.Run()

@@ -132,6 +132,30 @@ func TestGoodEnvironment(t *testing.T) {
 	eventually(t, "it says so", func() bool { return strings.Contains(app.stderr.String(), "MXM_BASE_URL is not used") })
 }
 
+// The callback is where it is registered, and the other routes where they were.
+func TestCallbackElsewhere(t *testing.T) {
+	eachDemo(t, func(t *testing.T, name string) {
+		srv := newServer(t)
+		port := freePort(t)
+		redirect := "http://" + port + "/cb"
+		srv.AddClient(mxmtest.DefaultClientID, mxmtest.DefaultClientSecret, redirect)
+		app, c := start(t, name, live(srv, "ADDR="+port, "MXM_REDIRECT_URL="+redirect)...), browser(t)
+		callback := authorize(t, c, app.URL+"/auth/musixmatch/login")
+		require.Contains(t, callback, redirect+"?")
+		require.Equal(t, 303, get(t, c, callback).StatusCode)
+		require.Contains(t, navigate(t, c, app.URL+"/").body, ada)
+		require.Equal(t, 303, post(t, c, app.URL+"/auth/musixmatch/logout").StatusCode)
+	})
+}
+
+// freePort is an address that was free a moment ago.
+func freePort(t *testing.T) string {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer l.Close()
+	return l.Addr().String()
+}
+
 // A key that is new in front of the old one signs nobody out, and an application
 // with another store finds nothing of the first.
 func TestKeysAndRestart(t *testing.T) {

@@ -246,13 +246,13 @@ func TestNoAPI(t *testing.T) {
 func TestIdleTimeout(t *testing.T) {
 	eachDemo(t, func(t *testing.T, name string) {
 		srv := newServer(t)
-		app, c := startDemo(t, name, srv, "MXM_IDLE_TIMEOUT=3s"), browser(t)
+		app, c := startDemo(t, name, srv, "MXM_IDLE_TIMEOUT=1s"), browser(t)
 		signIn(t, c, app.URL)
-		for range 14 { // in use, it lasts
+		for range 8 { // in use, it lasts
 			require.Equal(t, 200, get(t, c, app.URL+"/me").StatusCode)
 			time.Sleep(300 * time.Millisecond)
 		}
-		time.Sleep(4500 * time.Millisecond)
+		time.Sleep(2500 * time.Millisecond)
 		require.Equal(t, 401, get(t, c, app.URL+"/me").StatusCode)
 	})
 }

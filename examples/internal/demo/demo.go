@@ -79,7 +79,6 @@ func run(ctx context.Context, log *slog.Logger, route func(*Demo) http.Handler) 
 
 	setup.Announce(log, fake)
 	fmt.Printf("Open %s/ in a browser. Ctrl-C ends it.\n", setup.OriginOf(cfg.RedirectURL))
-	log.Info("listening", "address", listener.Addr().String())
 	demo := &Demo{Auth: auth, Log: log, sessions: cfg.Sessions, apiURL: apiURL, offline: fake != nil}
 	return setup.Serve(ctx, listener, route(demo), auth, log)
 }

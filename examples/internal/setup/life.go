@@ -49,6 +49,7 @@ func Serve(ctx context.Context, l net.Listener, handler http.Handler, auth *core
 		IdleTimeout:       2 * time.Minute,
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelError),
 	}
+	log.Info("listening", "address", l.Addr().String())
 	failed := make(chan error, 1)
 	go func() { failed <- server.Serve(l) }()
 	select {
