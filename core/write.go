@@ -147,8 +147,10 @@ func pageText(e *Error) string {
 		return "This address cannot be opened like that."
 	case "bad_request":
 		return "The request was incomplete or out of order. Please start again."
+	case errInternal.Code, "":
+		return "Something went wrong on our side."
 	}
-	return "Something went wrong on our side."
+	return e.Description // an application's own
 }
 
 const errorStyle = `body{font:17px/1.5 system-ui,sans-serif;max-width:32rem;margin:18vh auto 0;padding:0 1.5rem;color:#1c1b22;background:#fff}` +

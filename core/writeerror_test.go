@@ -29,4 +29,9 @@ func TestWriteErrorForApplications(t *testing.T) {
 	require.Equal(t, 404, w.Code)
 	require.Contains(t, w.Body.String(), "There is nothing at this address.")
 	require.Empty(t, w.Header().Get("Retry-After"))
+
+	w = httptest.NewRecorder()
+	core.WriteError(w, r, &core.Error{Code: "already_connected", Description: "Somebody else <has> it.", Status: 409})
+	require.Equal(t, 409, w.Code)
+	require.Contains(t, w.Body.String(), "Somebody else &lt;has&gt; it.")
 }
