@@ -26,7 +26,7 @@ func TestLink(t *testing.T) {
 	b.do(click("Sign out"), click("Be bob"))
 	b.shows(b, "Hello, bob")
 	b.do(click("Connect"), choose(ben), click("Allow"))
-	b.shows(b, "login_refused")
+	b.shows(b, "already_connected")
 	b.picture("link-4-conflict")
 	b.do(click("Go back"))
 	b.shows(b, "Hello, bob")

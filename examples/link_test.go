@@ -44,14 +44,15 @@ func TestLink(t *testing.T) {
 
 	// R-CB-12: the Musixmatch account belongs to alice.
 	res = connect(t, bob, app)
-	require.Equal(t, 403, res.StatusCode)
-	require.Contains(t, res.body, "<code>login_refused</code>")
+	require.Equal(t, 409, res.StatusCode)
+	require.Contains(t, res.body, "<code>already_connected</code>")
+	require.Contains(t, res.body, "connected to another account here")
 	require.NotContains(t, navigate(t, bob, app.URL+"/").body, ada)
 	require.Equal(t, 200, get(t, alice, app.URL+"/artist").StatusCode, "and stays hers")
 
 	// Another account does not silently replace the first one.
 	srv.SignInAs(ben)
-	require.Equal(t, 403, connect(t, alice, app).StatusCode)
+	require.Contains(t, connect(t, alice, app).body, "Disconnect that first.")
 	require.Contains(t, navigate(t, alice, app.URL+"/").body, ada)
 	require.Equal(t, 303, connect(t, bob, app).StatusCode)
 

@@ -2,7 +2,7 @@ package main
 
 import (
 	"context"
-	"fmt"
+	"net/http"
 	"slices"
 	"sync"
 
@@ -15,6 +15,15 @@ type accounts struct {
 	mu    sync.Mutex
 	links map[string]string // account → Musixmatch user ID
 }
+
+// The conflicts. They refuse the login, and carry what the page says instead of
+// core's own text.
+var (
+	errTaken = &core.Error{Code: "already_connected", Status: http.StatusConflict, Err: core.ErrLoginRefused,
+		Description: "This Musixmatch account is connected to another account here. Disconnect it there first."}
+	errOther = &core.Error{Code: "already_connected", Status: http.StatusConflict, Err: core.ErrLoginRefused,
+		Description: "Your account is connected to another Musixmatch account. Disconnect that first."}
+)
 
 var names = []string{"alice", "bob"}
 
@@ -37,11 +46,11 @@ func (a *accounts) link(account, userID string) error {
 	defer a.mu.Unlock()
 	for other, id := range a.links {
 		if id == userID && other != account {
-			return fmt.Errorf("%w: it is connected to another account", core.ErrLoginRefused)
+			return errTaken
 		}
 	}
 	if id := a.links[account]; id != "" && id != userID {
-		return fmt.Errorf("%w: the account is connected to another one, disconnect that first", core.ErrLoginRefused)
+		return errOther
 	}
 	a.links[account] = userID
 	return nil

@@ -10,6 +10,7 @@ package main
 import (
 	"context"
 	_ "embed"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -51,7 +52,7 @@ func run(ctx context.Context, log *slog.Logger) error {
 	cfg.LinkedUser = a.accounts.linked
 	cfg.OnLogin = func(_ context.Context, l *core.Login) error { return a.accounts.link(l.AppUser, l.UserID) }
 	cfg.BasePath = "/auth/musixmatch"
-	cfg.ErrorHandler = core.WriteError
+	cfg.ErrorHandler = writeError
 	cfg.Logger = log
 	var err error
 	if a.auth, err = setup.NewAuth(cfg); err != nil {
@@ -60,6 +61,16 @@ func run(ctx context.Context, log *slog.Logger) error {
 	setup.Announce(log, fake)
 	fmt.Printf("Open %s/ in a browser. Ctrl-C ends it.\n", setup.OriginOf(cfg.RedirectURL))
 	return setup.Serve(ctx, listener, a.routes(), a.auth, log)
+}
+
+// writeError shows a conflict as what it is, and else what core says.
+func writeError(w http.ResponseWriter, r *http.Request, err error) {
+	for _, conflict := range []error{errTaken, errOther} {
+		if errors.Is(err, conflict) {
+			err = conflict
+		}
+	}
+	core.WriteError(w, r, err)
 }
 
 // app is the application as it was before Musixmatch came: accounts and sessions.
