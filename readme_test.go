@@ -22,7 +22,7 @@ var (
 	goBlock  = regexp.MustCompile("(?s)```go\n(.*?)```")
 	command  = regexp.MustCompile(`(?m)^    (go [^\n]+)$`)
 	link     = regexp.MustCompile(`\]\(([^)#]+)[^)]*\)`)
-	testName = regexp.MustCompile("\\b(Test|Fuzz|Benchmark|Example)[A-Z_]\\w*")
+	testName = regexp.MustCompile(`\b(Test|Fuzz|Benchmark|Example)[A-Z_]\w*`)
 )
 
 // A whole program in the README is compiled as it stands there. A part of one

@@ -72,10 +72,12 @@ func TestExactlyOnePOST(t *testing.T) {
 		answer http.HandlerFunc
 		start  func(*httptest.Server)
 	}{
-		"cut":                    {cut, (*httptest.Server).Start},
-		"stale keep-alive":       {stale, (*httptest.Server).Start},
-		"500":                    {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(500) }, (*httptest.Server).Start},
-		"307":                    {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, evil.URL, 307) }, (*httptest.Server).Start},
+		"cut":              {cut, (*httptest.Server).Start},
+		"stale keep-alive": {stale, (*httptest.Server).Start},
+		"500":              {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(500) }, (*httptest.Server).Start},
+		"307": {func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, evil.URL, http.StatusTemporaryRedirect)
+		}, (*httptest.Server).Start},
 		"TLS":                    {cut, (*httptest.Server).StartTLS},
 		"HTTP/2 offered":         {cut, func(s *httptest.Server) { s.EnableHTTP2 = true; s.StartTLS() }},
 		"HTTP/2 offered, and ok": {func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, `{}`) }, func(s *httptest.Server) { s.EnableHTTP2 = true; s.StartTLS() }},

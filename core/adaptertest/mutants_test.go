@@ -1,7 +1,6 @@
 package adaptertest_test
 
 import (
-	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -379,7 +378,7 @@ func TestSuiteCatchesBrokenAdapters(t *testing.T) {
 			}
 			require.Error(t, err, "nothing was noticed")
 			require.Equal(t, map[string]string{strings.ReplaceAll(m.caught, " ", "_"): "FAIL"}, seen, "%s", out)
-			require.Contains(t, string(out), "the adapter does not keep this promise", fmt.Sprintf("%s", out))
+			require.Contains(t, string(out), "the adapter does not keep this promise", string(out))
 		})
 	}
 }

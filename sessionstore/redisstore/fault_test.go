@@ -148,7 +148,7 @@ func TestFailoverThatLosesTheLastWrite(t *testing.T) {
 	// The replica falls behind, the primary goes on and dies.
 	rc := redis.NewClient(&redis.Options{Addr: replica.Addr})
 	defer rc.Close()
-	require.NoError(t, rc.SlaveOf(ctx, "NO", "ONE").Err())
+	require.NoError(t, rc.ReplicaOf(ctx, "NO", "ONE").Err())
 	require.NoError(t, s.CommitGrant(ctx, "g", "v1", core.Record{Version: "v2"}))
 	require.NoError(t, s.DeleteCtx(ctx, "s"))
 	primary.Kill()
