@@ -188,6 +188,7 @@ func TestErrors(t *testing.T) {
 		require.Equal(t, 503, res.StatusCode)
 		require.Equal(t, "unavailable", res.code())
 		require.NotEmpty(t, res.Header.Get("Retry-After"))
+		srv.ClearFaults()
 
 		signIn(t, c, app.URL)
 		req, err := http.NewRequest("POST", app.URL+"/auth/musixmatch/logout", nil)
