@@ -218,4 +218,19 @@ var mutations = []mutation{
 		edits:   []edit{{"flight.go", "\tcase <-t.C:\n\t\treturn true\n\tcase <-f.r.closing:", "\tcase <-t.C:\n\t\treturn true\n\tcase <-make(chan struct{}):"}},
 		profile: "deploy", seed: 14, breaks: "I8",
 	},
+	{
+		name:    "a disconnect that writes nothing over a tombstone",
+		edits:   []edit{{"storelogin.go", "\tcase again && gr.Status == grantDisconnected:", "\tcase gr.Status == grantDisconnected:"}},
+		profile: "store", seed: 246, breaks: "I4",
+	},
+	{
+		name:    "a guessed end of an access token is believed",
+		edits:   []edit{{"endpoint.go", "a.dated && t.Dated", "a.dated"}},
+		profile: "lossychurn", seed: 817, breaks: "I3",
+	},
+	{
+		name:    "one look at whose tokens live",
+		edits:   []edit{{"keep.go", "case in.Active && last == active:", "case in.Active:"}},
+		profile: "store", seed: 443, breaks: "I3",
+	},
 }

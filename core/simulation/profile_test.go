@@ -20,6 +20,7 @@ type profile struct {
 	churn    bool // people disconnect and log in again
 	slowPOST bool // the server takes its time, and nothing else is wrong
 	deploys  bool // instances are closed in good order and replaced
+	killUser bool // a refresh kills the access tokens of every login of the user
 	grace    bool // the server gives the answer to a replay again
 }
 
@@ -36,6 +37,7 @@ var profiles = []profile{
 	{name: "slow", clock: true, slowPOST: true},
 	{name: "grace", clock: true, grace: true, loseAnswer: 0.2, odd: 0.1},
 	{name: "lossychurn", clock: true, refuseDial: 0.05, loseRequest: 0.1, refuseRequest: 0.1, loseAnswer: 0.05, slow: 0.1, odd: 0.1, lie: 0.05, crash: 0.02, churn: true},
+	{name: "killuser", clock: true, loseRequest: 0.35, slow: 0.4, crash: 0.02, churn: true, killUser: true},
 	{name: "store", clock: true, slowStore: 0.01, failWrite: 0.06, lateWrite: 0.06, ambiguous: 0.08, outages: true, churn: true},
 	{name: "storecrash", clock: true, slowStore: 0.01, failWrite: 0.05, lateWrite: 0.05, ambiguous: 0.06, crash: 0.02, loseRequest: 0.1, outages: true},
 	{name: "regression", clock: true, loseWrite: 0.08, loseRequest: 0.05, crash: 0.005, churn: true},

@@ -215,7 +215,7 @@ func (w *world) setUpServer(d *dice) {
 			s.Grace = 10 * time.Minute
 		}
 		s.LoserInvalidRequest = d.chance(0.3)
-		if d.chance(0.15) {
+		if d.chance(0.15) || w.profile.killUser {
 			s.Kill = mxmtest.PerUser
 			w.killUser = true
 			settings = append(settings, "kills per user")
