@@ -177,12 +177,12 @@ func TestKillBeforeTheServerCommits(t *testing.T) {
 	eachStore(t, func(t *testing.T, env []string) {
 		env = append(env, "MXM_REFRESH_TIMEOUT=2s")
 		srv := newServer(t)
-		srv.Configure(func(s *mxmtest.Settings) { s.AccessLifetime = 40 * time.Second })
+		srv.Configure(func(s *mxmtest.Settings) { s.AccessLifetime = 30 * time.Second })
 		app, c := startDemo(t, "nethttp", srv, env...), browser(t)
 		signIn(t, c, app.URL)
 		hold := make(chan struct{})
 		srv.Fail(mxmtest.Token, mxmtest.Chain(mxmtest.Hold(hold), mxmtest.DropRequest), mxmtest.Grant("refresh_token"))
-		end := time.Now().Add(45 * time.Second)
+		end := time.Now().Add(35 * time.Second)
 		for len(refreshes(srv)) == 0 {
 			require.True(t, time.Now().Before(end), "no refresh is due")
 			require.Equal(t, 200, get(t, c, app.URL+"/whoami").StatusCode)
