@@ -77,7 +77,8 @@ type Config struct {
 	AppUser func(*http.Request) string
 	// LinkedUser returns the Musixmatch user ID that the application has
 	// linked to its user, "" for none. It is asked at most once per request,
-	// when somebody wants to know. Connect mode only. Defaults to nil.
+	// when somebody wants to know. Disconnecting ends the tokens and leaves this
+	// link to the application. Connect mode only. Defaults to nil.
 	LinkedUser func(ctx context.Context, appUser string) (userID string, err error)
 	// OnLogin is called with every verified login before anything is stored.
 	// It may run again for the same login, so it must be idempotent.
