@@ -184,8 +184,8 @@ func (f *flight) await() step {
 // it alone for a lease.
 func (f *flight) repair(memory grant) step {
 	if memory.Status == grantLive {
-		if f.gr.GrantID != memory.GrantID && f.gr.Intent != nil {
-			memory.Dated = false // as for a login over a refresh that is under way
+		if f.gr.GrantID != memory.GrantID {
+			memory.Dated = false // a refresh of the other grant may have killed our access token, too
 		}
 		memory.Intent = &intent{ID: randomString(), Attempt: 1, Started: time.Now(), Owner: "nobody"}
 		f.cache(memory)

@@ -7,8 +7,8 @@ func (w *world) judge() {
 	for _, u := range w.users {
 		w.judgeUser(u)
 		// A mark may have been written by a process that crashed before it could
-		// say so.
-		if u.events > u.marks || u.events < u.marks && w.crashes == 0 {
+		// say so, or to repair a store that had lost it.
+		if u.events > u.marks || u.events < u.marks && w.crashes == 0 && len(u.lost) == 0 {
 			w.wrong("I8", "", "%s: %d marks, %d reconnect events", u.name(), u.marks, u.events)
 		}
 	}

@@ -491,12 +491,12 @@ func (w *world) answered(p *process, u *user, kind string, began time.Time, pati
 	}
 }
 
-// settle waits until every grant has come to an end: twice in a row every
-// instance has an answer, and none is in doubt.
+// settle waits until every grant has come to an end: for longer than a token
+// is cached, every instance has an answer and none is in doubt.
 func (w *world) settle() {
 	deadline := time.Now().Add(endsWithin)
 	intents := make([]string, len(w.users))
-	for good, n := 0, 0; good < 2; n++ {
+	for good, n := 0, 0; good < 4; n++ {
 		w.mu.Lock()
 		procs := append([]*process(nil), w.procs...)
 		w.mu.Unlock()
