@@ -77,6 +77,7 @@ func TestSimulation(t *testing.T) {
 	case *seeds == 0:
 		n = 250
 	}
+	all := map[string]int{}
 	for _, p := range chosen {
 		t.Run(p.name, func(t *testing.T) {
 			began, total := time.Now(), map[string]int{}
@@ -100,13 +101,25 @@ func TestSimulation(t *testing.T) {
 					break
 				}
 			}
-			t.Logf("%d seeds in %s", n, time.Since(began).Round(time.Millisecond))
-			for _, what := range slices.Sorted(maps.Keys(total)) {
-				if what != "" {
-					t.Logf("%8d  %s", total[what], what)
-				}
+			t.Logf("%d histories in %s", n, time.Since(began).Round(time.Millisecond))
+			for what, n := range total {
+				all[what] += n
+			}
+			if *oneProfile != "" {
+				figures(t, total)
 			}
 		})
+	}
+	t.Logf("%d histories; every loss is at the floor unless a failure says otherwise", n*len(chosen))
+	figures(t, all)
+}
+
+func figures(t *testing.T, counts map[string]int) {
+	t.Helper()
+	for _, what := range slices.Sorted(maps.Keys(counts)) {
+		if what != "" {
+			t.Logf("%8d  %s", counts[what], what)
+		}
 	}
 }
 
