@@ -134,13 +134,20 @@ func TestReplay(t *testing.T) {
 	if raceEnabled {
 		t.Skip("the race detector's scheduler is random")
 	}
+	n := 3
+	if *seeds > 0 {
+		n = *seeds / len(profiles)
+	}
 	for _, p := range profiles {
-		for seed := uint64(1); seed <= 3; seed++ {
+		for seed := uint64(1); seed <= uint64(n); seed++ {
 			first, second := steps(run(t, seed, p)), steps(run(t, seed, p))
 			for i := range min(len(first), len(second)) {
-				require.Equal(t, first[i], second[i], "-sim.profile %s -sim.seed %d", p.name, seed)
+				if first[i] != second[i] {
+					t.Errorf("-sim.profile %s -sim.seed %d:\n%s%s", p.name, seed, first[i], second[i])
+					break
+				}
 			}
-			require.Len(t, second, len(first))
+			require.Len(t, second, len(first), "-sim.profile %s -sim.seed %d", p.name, seed)
 		}
 	}
 }
