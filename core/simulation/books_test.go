@@ -158,6 +158,7 @@ func (w *world) committed(x *exchange, m *mxmtest.Exchange) {
 			}
 			w.wrong("I6", excuse, "%s is spent with %s left to live", w.name(x.refresh), left)
 		}
+		fresh := w.access[got.Access] == nil
 		w.access[got.Access] = f
 		if w.killUser && !f.user.has(f) {
 			for _, other := range w.families {
@@ -172,7 +173,9 @@ func (w *world) committed(x *exchange, m *mxmtest.Exchange) {
 			x.issued = c
 		case known != nil: // grace
 			x.issued = known
-			known.expires = now.Add(w.life)
+			if fresh {
+				known.expires = now.Add(w.life)
+			}
 		default:
 			c.spent = true
 			x.issued = w.newCoin(f, got.Refresh, got.Access, x.sent)
