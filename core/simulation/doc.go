@@ -26,7 +26,13 @@
 // refresh reached no process; all that it reached crashed before they could
 // write it; a holder was stopped for more than four leases with the old access
 // token expired; a request reached the server more than a lease after it was
-// sent; the store lost what it had acknowledged.
+// sent; the store lost what it had acknowledged. Three servers that are not what
+// the contract says cost a grant, too: one that does not rotate, before anybody
+// has seen that; one that leaves old access tokens alive, before calibration;
+// one where the refresh of another login, elsewhere, kills ours.
+//
+// Not simulated: clocks that differ between instances (a bubble has one; the
+// server's differs from ours instead), and TLS.
 //
 //	go test ./core/simulation                                     what CI runs
 //	go test ./core/simulation -sim.seeds 100000                   more of it
