@@ -1,6 +1,7 @@
 package core
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/base64"
@@ -32,7 +33,7 @@ type (
 	}
 	// checkedAnswer is one that this browser asked for.
 	checkedAnswer struct {
-		state, code, verifier string
+		state, code, verifier, appUser string
 	}
 )
 
@@ -158,12 +159,12 @@ func (a *Auth) check(f flow, answer authorizationAnswer, appUser string) (checke
 	if f.Purpose != purpose {
 		return none, ErrState, errors.New("the attempt was for another purpose")
 	}
-	if f.AppUser != appUser {
+	if !bytes.Equal(f.AppUser, sum(appUser)) {
 		return none, ErrUserChanged, errors.New("another user was signed in when the attempt began")
 	}
 	switch answer.refusal {
 	case "":
-		return checkedAnswer{state: answer.state, code: answer.code, verifier: f.Verifier}, nil, nil
+		return checkedAnswer{state: answer.state, code: answer.code, verifier: f.Verifier, appUser: appUser}, nil, nil
 	case "access_denied":
 		return none, ErrDenied, errors.New("access was denied")
 	}
@@ -208,7 +209,7 @@ func (a *Auth) finishLogin(ctx context.Context, checked checkedAnswer, f flow) (
 	if err != nil {
 		return discard(loginOutcome(err), err)
 	}
-	login := &Login{UserID: who.Sub, AppUser: f.AppUser, ReturnTo: a.returnTo(f.ReturnTo), Scopes: scopes}
+	login := &Login{UserID: who.Sub, AppUser: checked.appUser, ReturnTo: a.returnTo(f.ReturnTo), Scopes: scopes}
 	if a.cfg.OnLogin != nil {
 		if err := a.cfg.OnLogin(ctx, login); errors.Is(err, ErrLoginRefused) {
 			return discard(ErrLoginRefused, err)

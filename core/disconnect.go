@@ -8,8 +8,12 @@ import (
 // Disconnect ends the user's grant: the tokens are deleted here, and revoked
 // at Musixmatch if it says how. A refresh that is under way does not bring them
 // back. Consent that was given at Musixmatch may persist there. Having nothing to end is not an
-// error; [ErrUnavailable] means that the grant may still be there. Safe for concurrent use.
+// error, but an empty userID is: [ErrNotSignedIn]. [ErrUnavailable] means that the grant may still
+// be there. Safe for concurrent use.
 func (a *Auth) Disconnect(ctx context.Context, userID string) error {
+	if userID == "" {
+		return fail("disconnect", ErrNotSignedIn, nil)
+	}
 	last, err := a.endGrant(ctx, userID)
 	if err != nil {
 		return fail("disconnect", ErrUnavailable, err)

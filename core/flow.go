@@ -33,7 +33,7 @@ type flow struct {
 	Verifier string    `json:"verifier"`
 	ReturnTo string    `json:"return_to,omitempty"`
 	Purpose  string    `json:"purpose"`
-	AppUser  string    `json:"app_user,omitempty"`
+	AppUser  []byte    `json:"app_user,omitempty"` // SHA-256, which takes the same room for any user
 	Issuer   string    `json:"issuer"`
 	Created  time.Time `json:"created"`
 }
@@ -42,13 +42,12 @@ type flow struct {
 // state that names it and the flow.
 func (a *Auth) startFlow(w http.ResponseWriter, r *http.Request, purpose, appUser, returnTo string) (state string, f flow) {
 	state = randomString()
-	hash := sha256.Sum256([]byte(state))
 	f = flow{
-		State:    hash[:],
+		State:    sum(state),
 		Verifier: oauth2.GenerateVerifier(),
 		ReturnTo: returnTo,
 		Purpose:  purpose,
-		AppUser:  appUser,
+		AppUser:  sum(appUser),
 		Issuer:   a.cfg.BaseURL,
 		Created:  time.Now(),
 	}
@@ -76,8 +75,7 @@ func (a *Auth) openFlow(r *http.Request, state string) (flow, error) {
 	if err != nil {
 		return flow{}, err
 	}
-	hash := sha256.Sum256([]byte(state))
-	if subtle.ConstantTimeCompare(hash[:], f.State) != 1 || f.Issuer != a.cfg.BaseURL {
+	if subtle.ConstantTimeCompare(sum(state), f.State) != 1 || f.Issuer != a.cfg.BaseURL {
 		return flow{}, errors.New("the attempt belongs to another state")
 	}
 	if age := time.Since(f.Created); age > flowLife {
@@ -131,12 +129,16 @@ func (a *Auth) clearFlow(w http.ResponseWriter, state string) {
 const flowNameSize = 16
 
 func (a *Auth) flowCookieName(state string) string {
-	hash := sha256.Sum256([]byte(state))
-	name := flowCookie + hex.EncodeToString(hash[:flowNameSize/2])
+	name := flowCookie + hex.EncodeToString(sum(state)[:flowNameSize/2])
 	if a.secure {
 		return hostPrefix + name
 	}
 	return name
+}
+
+func sum(s string) []byte {
+	hash := sha256.Sum256([]byte(s))
+	return hash[:]
 }
 
 func (a *Auth) newFlowCookie(name, value string, maxAge int) *http.Cookie {

@@ -114,7 +114,7 @@ func TestFlowCookieSize_R_SE_11(t *testing.T) {
 		w := httptest.NewRecorder()
 		returnTo := a.returnTo("/?" + strings.Repeat(char, maxReturnTo-2))
 		require.Len(t, returnTo, maxReturnTo)
-		a.startFlow(w, browser{}.request("/"), signInFlow, "", returnTo)
+		a.startFlow(w, browser{}.request("/"), connectFlow, strings.Repeat("u", 4<<10), returnTo)
 		require.Less(t, len(w.Header().Get("Set-Cookie")), 3584, char)
 	}
 }

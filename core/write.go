@@ -21,14 +21,21 @@ func (a *Auth) refusal(w http.ResponseWriter, op string, outcome *Error, cause e
 		w.Header().Set("Retry-After", retryAfter)
 	}
 	e := fail(op, outcome, cause)
-	e.forward = a.browserPath(a.cfg.AfterLogin)
-	switch outcome {
-	case ErrNotSignedIn, ErrState, ErrDenied, ErrUpstream, ErrUnavailable, ErrBadRequest, ErrLoginRefused:
-		if a.cfg.AppUser == nil {
-			e.forward, e.login = a.LoginURL(""), true
+	e.forward, e.login = a.wayOn(outcome.Code)
+	return e
+}
+
+// wayOn is where a person goes on from the page of an error: to the login where
+// that helps and a link can start it.
+func (a *Auth) wayOn(code string) (forward string, login bool) {
+	if a.cfg.AppUser == nil {
+		switch code {
+		case ErrNotSignedIn.Code, ErrReconnect.Code, ErrState.Code, ErrDenied.Code, ErrUpstream.Code,
+			ErrUnavailable.Code, ErrBadRequest.Code, ErrLoginRefused.Code:
+			return a.LoginURL(""), true
 		}
 	}
-	return e
+	return a.browserPath(a.cfg.AfterLogin), false
 }
 
 // protect keeps an answer of this package out of caches, frames and Referer
@@ -61,7 +68,8 @@ func (a *Auth) HandleError(w http.ResponseWriter, r *http.Request, err error) bo
 // WriteError writes err as {"error":"code"}, or as a small page with the same
 // code and a way forward if the request accepts text/html. It fits
 // Config.ErrorHandler. An error that is not an [*Error] is "internal",
-// status 500. Nothing that came with the request is echoed.
+// status 500. Nothing that came with the request is echoed. The way forward of
+// an error of the application's own is known where [Auth.Wrap] is around it.
 func WriteError(w http.ResponseWriter, r *http.Request, err error) {
 	var e *Error
 	if !errors.As(err, &e) {
@@ -81,12 +89,16 @@ func WriteError(w http.ResponseWriter, r *http.Request, err error) {
 		status = http.StatusInternalServerError
 	}
 	if acceptsHTML(r) {
+		forward, login := e.forward, e.login
+		if s, ok := r.Context().Value(userContextKey{}).(*session); ok && forward == "" {
+			forward, login = s.auth.wayOn(e.Code)
+		}
 		h.Set("Content-Type", "text/html; charset=utf-8")
 		h.Set("Content-Security-Policy", contentPolicy)
 		w.WriteHeader(status)
 		_ = errorPage.Execute(w, errorView{
 			Title: pageTitle(e.Code), Text: pageText(e), Code: e.Code,
-			Forward: cmp.Or(e.forward, "/"), Login: e.login, Style: template.CSS(errorStyle),
+			Forward: cmp.Or(forward, "/"), Login: login, Style: template.CSS(errorStyle),
 		})
 		return
 	}
