@@ -6,10 +6,8 @@ import (
 	"encoding/hex"
 	"fmt"
 	"log/slog"
-	"os"
 	"runtime"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -22,11 +20,6 @@ import (
 )
 
 func hexOf(s string) string { return hex.EncodeToString([]byte(s)) }
-
-func chownLike(path string, info os.FileInfo) error {
-	stat := info.Sys().(*syscall.Stat_t)
-	return os.Chown(path, int(stat.Uid), int(stat.Gid))
-}
 
 func TestManyInstancesStartAtOnce(t *testing.T) {
 	p := engines.StartPostgres(t)

@@ -121,7 +121,7 @@ func TestReadOnlyServer(t *testing.T) {
 	s, _ := open(t, &redis.Options{Addr: primary.Addr, MaxRetries: -1})
 	require.NoError(t, s.CommitGrant(t.Context(), "g", "", core.Record{Version: "v1"}))
 	require.NoError(t, s.CommitCtx(t.Context(), "s", []byte("data"), time.Now().Add(time.Hour)))
-	replica := follow(t, primary)
+	replica := follow(t, primary, primary.Addr)
 
 	s, _ = open(t, &redis.Options{Addr: replica.Addr, MaxRetries: -1})
 	require.ErrorContains(t, s.CommitGrant(t.Context(), "g", "v1", core.Record{Version: "v2"}), "READONLY")
@@ -138,31 +138,36 @@ func TestReadOnlyServer(t *testing.T) {
 // remembers more, and nothing else is lost.
 func TestFailoverThatLosesTheLastWrite(t *testing.T) {
 	primary := engines.StartRedis(t)
-	p := engines.StartProxy(t, primary.Addr)
-	s, _ := open(t, &redis.Options{Addr: p.Addr})
+	proxy, replication := engines.StartProxy(t, primary.Addr), engines.StartProxy(t, primary.Addr)
+	s, _ := open(t, &redis.Options{Addr: proxy.Addr})
 	ctx, end := t.Context(), time.Now().Add(time.Hour)
 	require.NoError(t, s.CommitGrant(ctx, "g", "", core.Record{Version: "v1"}))
-	require.NoError(t, s.CommitCtx(ctx, "s", []byte("data"), end))
-	replica := follow(t, primary)
+	require.NoError(t, s.CommitCtx(ctx, "ends", []byte("data"), end))
+	replica := follow(t, primary, replication.Addr)
 
 	// The replica falls behind, the primary goes on and dies.
+	replication.SetDown(true)
+	require.NoError(t, s.CommitGrant(ctx, "g", "v1", core.Record{Version: "v2"}))
+	require.NoError(t, s.CommitCtx(ctx, "begins", []byte("data"), end))
+	require.NoError(t, s.DeleteCtx(ctx, "ends"))
+	primary.Kill()
 	rc := redis.NewClient(&redis.Options{Addr: replica.Addr})
 	defer rc.Close()
 	require.NoError(t, rc.ReplicaOf(ctx, "NO", "ONE").Err())
-	require.NoError(t, s.CommitGrant(ctx, "g", "v1", core.Record{Version: "v2"}))
-	require.NoError(t, s.DeleteCtx(ctx, "s"))
-	primary.Kill()
-	p.SetTarget(replica.Addr)
+	proxy.SetTarget(replica.Addr)
 
 	require.Equal(t, "v1", version(t, s, "g"))
 	require.ErrorIs(t, s.CommitGrant(ctx, "g", "v2", core.Record{Version: "v3"}), core.ErrConflict, "who remembers v2 learns that it is gone")
 	require.NoError(t, s.CommitGrant(ctx, "g", "v1", core.Record{Version: "v3"}))
-	_, found, err := s.FindCtx(ctx, "s")
+	_, found, err := s.FindCtx(ctx, "begins")
+	require.NoError(t, err)
+	require.False(t, found, "as documented: a session that had just begun is gone")
+	_, found, err = s.FindCtx(ctx, "ends")
 	require.NoError(t, err)
 	require.True(t, found, "as documented: a session that had just ended may be back")
-	require.NoError(t, s.DeleteCtx(ctx, "s"))
-	require.NoError(t, s.CommitCtx(ctx, "s", nil, end))
-	_, found, err = s.FindCtx(ctx, "s")
+	require.NoError(t, s.DeleteCtx(ctx, "ends"))
+	require.NoError(t, s.CommitCtx(ctx, "ends", nil, end))
+	_, found, err = s.FindCtx(ctx, "ends")
 	require.NoError(t, err)
 	require.False(t, found)
 }
@@ -192,9 +197,10 @@ func TestDumpHoldsNoSessionToken(t *testing.T) {
 	require.NotContains(t, string(dump), token)
 }
 
-func follow(t *testing.T, primary *engines.Redis) *engines.Redis {
+// follow starts a replica of primary, which it reaches at addr.
+func follow(t *testing.T, primary *engines.Redis, addr string) *engines.Redis {
 	t.Helper()
-	host, port := split(t, primary.Addr)
+	host, port := split(t, addr)
 	replica := engines.StartRedis(t, "--replicaof", host+" "+port)
 	client := redis.NewClient(&redis.Options{Addr: primary.Addr})
 	defer client.Close()

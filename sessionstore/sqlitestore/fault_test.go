@@ -22,31 +22,35 @@ import (
 
 const dsn = "?_pragma=busy_timeout(5000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)"
 
-// TestOther is the other process of the tests below.
-func TestOther(t *testing.T) {
-	path := os.Getenv("MXM_DB")
-	switch os.Getenv("MXM_OTHER") {
-	case "":
-		t.Skip("run by other tests")
-	case "lock":
+// otherProcess is the other process of the tests below.
+func otherProcess(what, path string) error {
+	if what == "lock" {
 		db, err := sql.Open("sqlite", "file:"+path+dsn+"&_txlock=immediate")
-		require.NoError(t, err)
-		tx, err := db.Begin()
-		require.NoError(t, err)
-		fmt.Println("locked")
-		bufio.NewReader(os.Stdin).ReadString('\n')
-		require.NoError(t, tx.Rollback())
-		require.NoError(t, db.Close())
-	case "write":
-		s := open(t, path)
-		for old, i := "", 1; ; i++ {
-			version := fmt.Sprint("v", i)
-			require.NoError(t, s.CommitGrant(t.Context(), "g", old, core.Record{Data: []byte(version), Version: version}))
-			require.NoError(t, s.Commit(version, nil, time.Now().Add(time.Hour)))
-			require.NoError(t, s.Delete(version))
-			fmt.Println("done", i)
-			old = version
+		if err != nil {
+			return err
 		}
+		if _, err := db.Begin(); err != nil {
+			return err
+		}
+		fmt.Println("locked")
+		_, err = bufio.NewReader(os.Stdin).ReadString('\n')
+		return err // and the lock goes with the process
+	}
+	s, err := sqlitestore.Open(path)
+	if err != nil {
+		return err
+	}
+	for old, i := "", 1; ; i++ {
+		version := fmt.Sprint("v", i)
+		if err := errors.Join(
+			s.CommitGrant(context.Background(), "g", old, core.Record{Data: []byte(version), Version: version}),
+			s.Commit(version, nil, time.Now().Add(time.Hour)),
+			s.Delete(version),
+		); err != nil {
+			return err
+		}
+		fmt.Println("done", i)
+		old = version
 	}
 }
 
@@ -54,8 +58,9 @@ func TestOther(t *testing.T) {
 // sends it a line.
 func other(t *testing.T, what, path string) (*exec.Cmd, *bufio.Scanner, func()) {
 	t.Helper()
-	cmd := exec.Command(os.Args[0], "-test.run=^TestOther$")
+	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), "MXM_OTHER="+what, "MXM_DB="+path)
+	cmd.Stderr = os.Stderr
 	out, err := cmd.StdoutPipe()
 	require.NoError(t, err)
 	in, err := cmd.StdinPipe()

@@ -1,6 +1,8 @@
 package sqlitestore_test
 
 import (
+	"fmt"
+	"os"
 	"path/filepath"
 	"testing"
 
@@ -12,7 +14,13 @@ import (
 	"go.uber.org/goleak"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if what := os.Getenv("MXM_OTHER"); what != "" {
+		fmt.Fprintln(os.Stderr, otherProcess(what, os.Getenv("MXM_DB")))
+		return
+	}
+	goleak.VerifyTestMain(m)
+}
 
 func open(t testing.TB, path string) *sqlitestore.Store {
 	t.Helper()

@@ -506,12 +506,8 @@ func twoSteps(h *hooks) {
 	}
 }
 
-// TestMutant is run by TestSuiteCatchesBrokenStores, in a process of its own.
-func TestMutant(t *testing.T) {
-	name := os.Getenv("MXM_MUTANT")
-	if name == "" {
-		t.Skip("run by TestSuiteCatchesBrokenStores")
-	}
+// runMutant runs the suite on a broken store, in a process of its own.
+func runMutant(t *testing.T, name string) {
 	for _, m := range mutants {
 		if m.name == name {
 			broken := func() *hooks {
@@ -526,8 +522,9 @@ func TestMutant(t *testing.T) {
 }
 
 func TestSuiteCatchesBrokenStores(t *testing.T) {
-	if os.Getenv("MXM_MUTANT") != "" {
-		t.Skip("this is the inner process")
+	if name := os.Getenv("MXM_MUTANT"); name != "" {
+		runMutant(t, name)
+		return
 	}
 	type result struct {
 		out string
@@ -540,7 +537,7 @@ func TestSuiteCatchesBrokenStores(t *testing.T) {
 		wg.Go(func() {
 			slots <- struct{}{}
 			defer func() { <-slots }()
-			cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestMutant$", "-test.v", "-test.parallel=64", "-test.timeout=1m")
+			cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestSuiteCatchesBrokenStores$", "-test.v", "-test.parallel=64", "-test.timeout=1m")
 			cmd.Env = append(os.Environ(), "MXM_MUTANT="+m.name)
 			out, err := cmd.CombinedOutput()
 			results[i] = result{string(out), err}
@@ -549,7 +546,7 @@ func TestSuiteCatchesBrokenStores(t *testing.T) {
 	wg.Wait()
 
 	cases := func(verdict, out string) (names []string) {
-		for _, m := range regexp.MustCompile(`(?m)^ *--- `+verdict+`: TestMutant/(\S+/\S+) `).FindAllStringSubmatch(out, -1) {
+		for _, m := range regexp.MustCompile(`(?m)^ *--- `+verdict+`: TestSuiteCatchesBrokenStores/(\S+/\S+) `).FindAllStringSubmatch(out, -1) {
 			names = append(names, m[1])
 		}
 		return names

@@ -26,11 +26,29 @@ type Postgres struct {
 // configuration, such as "max_connections=20".
 func StartPostgres(t testing.TB, settings ...string) *Postgres {
 	t.Helper()
-	initdbPath, err := filepath.EvalSymlinks(need(t, "initdb", "postgresql"))
+	return startPostgres(t, settings, "initdb", "--username=postgres", "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-instructions")
+}
+
+// StartStandby starts a hot standby that streams from primary, which is the
+// address of a primary or of a proxy before one. Replication is asynchronous
+// unless the primary is set otherwise.
+func StartStandby(t testing.TB, primary string, settings ...string) *Postgres {
+	t.Helper()
+	host, port, err := net.SplitHostPort(primary)
 	if err != nil {
 		t.Fatal(err)
 	}
-	bin := filepath.Dir(initdbPath)
+	return startPostgres(t, settings, "pg_basebackup", "--host="+host, "--port="+port, "--username=postgres", "--write-recovery-conf", "--checkpoint=fast")
+}
+
+// startPostgres starts a cluster that another program makes.
+func startPostgres(t testing.TB, settings []string, maker string, makerArgs ...string) *Postgres {
+	t.Helper()
+	initdb, err := filepath.EvalSymlinks(need(t, "initdb", "postgresql"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	bin := filepath.Dir(initdb) // of what is in PATH, Debian wraps some
 	attr, own := unprivileged(t)
 	// Not t.TempDir, whose parent only its owner may enter.
 	dir, err := os.MkdirTemp("", "mxm-postgres-")
@@ -40,10 +58,10 @@ func StartPostgres(t testing.TB, settings ...string) *Postgres {
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	own(dir)
 
-	initdb := exec.Command(initdbPath, "--pgdata", dir, "--username=postgres", "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync", "--no-instructions")
-	initdb.SysProcAttr, initdb.Dir = attr, os.TempDir()
-	if out, err := initdb.CombinedOutput(); err != nil {
-		t.Fatalf("initdb: %v\n%s", err, out)
+	cmd := exec.Command(filepath.Join(bin, maker), append(makerArgs, "--pgdata="+dir, "--no-sync")...)
+	cmd.SysProcAttr, cmd.Dir = attr, os.TempDir()
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%s: %v\n%s", maker, err, out)
 	}
 	addr, port := freeAddr(t)
 	args := []string{"-D", dir, "-p", port, "-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories=" + dir, "-c", "shared_buffers=32MB"}
@@ -59,6 +77,16 @@ func StartPostgres(t testing.TB, settings ...string) *Postgres {
 	t.Cleanup(p.Stop) // in good order: a killed one leaves children behind for a moment
 	p.Start()
 	return p
+}
+
+// Promote makes a standby the primary, and returns when it takes writes.
+func (p *Postgres) Promote() {
+	p.t.Helper()
+	cmd := exec.Command(filepath.Join(p.bin, "pg_ctl"), "promote", "--wait", "--pgdata="+p.Dir)
+	cmd.SysProcAttr, cmd.Dir = p.attr, os.TempDir()
+	if out, err := cmd.CombinedOutput(); err != nil {
+		p.t.Fatalf("pg_ctl promote: %v\n%s", err, out)
+	}
 }
 
 // URL is its address as clients take it, with user and database postgres.

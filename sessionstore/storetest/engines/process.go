@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -19,18 +20,12 @@ import (
 
 const startTimeout = 30 * time.Second
 
-// Required reports whether a test may not skip for want of a server.
-func Required() bool { return os.Getenv("MXM_TEST_REQUIRE_SERVERS") == "1" }
-
-// Installed reports whether a binary can be found.
-func Installed(binary string) bool { return find(binary) != "" }
-
 func need(t testing.TB, binary, pkg string) (path string) {
 	t.Helper()
 	if path = find(binary); path != "" {
 		return path
 	}
-	if Required() {
+	if os.Getenv("MXM_TEST_REQUIRE_SERVERS") == "1" {
 		t.Fatalf("%s is not installed; it is in the Debian package %s", binary, pkg)
 	}
 	t.Skipf("%s is not installed; it is in the Debian package %s", binary, pkg)
@@ -65,6 +60,7 @@ type Process struct {
 	args  []string
 	attr  *syscall.SysProcAttr
 	ready func() error
+	limit int64 // of the size of a file in bytes, or 0
 
 	cmd  *exec.Cmd
 	done chan struct{}
@@ -94,6 +90,9 @@ func (p *Process) Start() {
 func (p *Process) launch() {
 	p.t.Helper()
 	p.cmd = exec.Command(p.path, p.args...)
+	if p.limit > 0 {
+		p.cmd = exec.Command("/bin/sh", append([]string{"-c", `ulimit -f "$0" && exec "$@"`, strconv.FormatInt(p.limit/512, 10), p.path}, p.args...)...)
+	}
 	p.cmd.SysProcAttr = p.attr
 	p.cmd.Dir = os.TempDir()
 	p.cmd.Stdout, p.cmd.Stderr = &p.log, &p.log
@@ -130,6 +129,11 @@ func (p *Process) end(sig syscall.Signal) {
 		p.t.Fatalf("%s does not end on %v\n%s", filepath.Base(p.path), sig, p.log.String())
 	}
 }
+
+// LimitFiles lets no file of it grow beyond a size in bytes, a multiple of 512,
+// from its next Start on. For whom a file cannot grow, the disk is full; and any
+// user may set this limit, while a small disk takes a right to mount.
+func (p *Process) LimitFiles(size int64) { p.limit = size }
 
 // Pause makes it hang, as a machine does that swaps; Resume ends that.
 func (p *Process) Pause() { p.t.Helper(); p.signal(syscall.SIGSTOP) }

@@ -20,7 +20,7 @@ func StartRedis(t testing.TB, args ...string) *Redis {
 	dir := t.TempDir()
 	r := &Redis{Dir: dir, Process: Process{
 		Addr: addr, t: t, path: path, attr: processAttr(nil),
-		args:  append([]string{"--port", port, "--bind", "127.0.0.1", "--dir", dir, "--save", "", "--appendonly", "yes", "--appendfsync", "always"}, args...),
+		args:  append([]string{"--port", port, "--bind", "127.0.0.1", "--dir", dir, "--save", "", "--appendonly", "yes", "--appendfsync", "always", "--repl-diskless-sync-delay", "0"}, args...),
 		ready: func() error { return ask(addr, "PING\r\n", "+PONG\r\n") },
 	}}
 	t.Cleanup(r.Kill)
