@@ -24,6 +24,7 @@ type Auth struct {
 	grants       *grants
 	sessions     *scs.SessionManager
 	sessionKey   string // where our part of a session is
+	contextKey   any    // where scs keeps a session in a context, or nil; see lazyKey
 	idleTimeout  time.Duration
 	publicOrigin string // of RedirectURL
 	secure       bool   // RedirectURL is https: cookies carry Secure and __Host-

@@ -113,6 +113,23 @@ func (sessionCodec) Decode(b []byte) (time.Time, map[string]any, error) {
 	return deadline, values, nil
 }
 
+// peekString returns the string that is stored under key, or "". It is not ok
+// if the whole has to be decoded first, or cannot be.
+func peekString(encoded []byte, key string) (text string, ok bool) {
+	if len(encoded) == 0 || encoded[0] != sessionPlain {
+		return "", false
+	}
+	r := sessionReader{rest: string(encoded[1:])}
+	r.varint()
+	for len(r.rest) > 0 && !r.failed {
+		name, value := r.text(), r.value()
+		if name == key {
+			text, _ = value.(string)
+		}
+	}
+	return text, !r.failed
+}
+
 // sessionReader reads until something does not fit; then failed stays true.
 type sessionReader struct {
 	rest   string

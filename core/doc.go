@@ -26,8 +26,9 @@
 // token is spent, spent exactly once, and stored by compare-and-swap before
 // anything is judged; a lost answer is resolved by asking what became of the
 // old access token. Parallel requests, several instances, a browser that goes
-// away, a crash or a failing store lose no grant. What cannot be saved, an answer that reached
-// nobody, is found within seconds, reported once, and healed by one sign-in.
+// away, a crash or a failing store lose no grant. What cannot be saved, an
+// answer that reached nobody, is found within seconds, reported once, and healed
+// by one sign-in.
 //
 // # How to use it
 //
@@ -43,7 +44,9 @@
 //	discovery.go  Discover: the server's own account of its endpoints
 //	login.go callback.go logout.go connect.go disconnect.go   one file per route; route.go is what they share
 //	flow.go       the attempt in its sealed cookie
-//	session.go    who is signed in; codec.go how that is stored; wrap.go saves before the first byte
+//	session.go    who is signed in; stamp.go and codec.go how that is stored; lazy.go what is read of it, and when
+//	signin.go idle.go save.go wrap.go   how it begins, ends, and is saved before the first byte
+//	manager.go    NewSessions
 //	user.go       UserID, Challenge, LoginURL
 //	returnto.go   where a browser may be sent
 //	grant.go      Record and GrantStore; record.go the grant inside; seal.go its encryption
