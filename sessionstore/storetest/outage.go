@@ -91,13 +91,8 @@ func (l *traffic) replaceGrant(stop <-chan struct{}) {
 			if round%8 != 0 { // reading back now and then is enough
 				continue
 			}
-		} else {
-			if !errors.Is(err, core.ErrConflict) {
-				pending[version] = true
-			} else if len(pending) == 0 {
-				l.t.Errorf("ErrConflict, though nobody else writes this grant")
-				return
-			}
+		} else if !errors.Is(err, core.ErrConflict) {
+			pending[version] = true
 		}
 		r, ok := l.read(key, stop)
 		if !ok {
@@ -105,6 +100,10 @@ func (l *traffic) replaceGrant(stop <-chan struct{}) {
 		}
 		if r.Version != stored && !pending[r.Version] || r.Version != string(r.Data) {
 			l.t.Errorf("read version %q with data %q; acknowledged was %q", r.Version, r.Data, stored)
+			return
+		}
+		if errors.Is(err, core.ErrConflict) && len(pending) == 0 {
+			l.t.Error("ErrConflict, though nobody else writes this grant")
 			return
 		}
 		stored = r.Version
