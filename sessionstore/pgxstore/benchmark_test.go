@@ -1,10 +1,11 @@
 package pgxstore_test
 
 import (
-	"fmt"
+	"context"
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/mxmconnect/mxmconnect/sessionstore/storetest"
 	"github.com/mxmconnect/mxmconnect/sessionstore/storetest/engines"
 	"github.com/stretchr/testify/require"
@@ -42,15 +43,31 @@ func BenchmarkFind(b *testing.B) {
 	}
 }
 
-// How many bytes of the disk a session takes, indexes included.
-func BenchmarkBytesPerSession(b *testing.B) {
-	s, pool := open(b, engines.StartPostgres(b).URL())
-	const n = 10_000
-	for i := range n {
-		require.NoError(b, s.Commit(fmt.Sprintf("%043d", i), make([]byte, 200), time.Now().Add(time.Hour)))
-	}
-	var size float64
-	require.NoError(b, pool.QueryRow(b.Context(), `SELECT pg_total_relation_size('mxm_sessions')::float8`).Scan(&size))
-	b.ReportMetric(size/n, "B/session")
-	b.ReportMetric(0, "ns/op")
+// In a server whose shared_buffers hold the table, and have read it.
+func BenchmarkGrowth(b *testing.B) {
+	s, pool := open(b, engines.StartPostgres(b, "shared_buffers=1GB").URL())
+	storetest.BenchmarkGrowth(b, s, storetest.Engine{
+		Load: func(ctx context.Context, tokens []string, data []byte, expiry time.Time) error {
+			_, err := pool.CopyFrom(ctx, pgx.Identifier{"mxm_sessions"}, []string{"token", "data", "expiry"},
+				pgx.CopyFromSlice(len(tokens), func(i int) ([]any, error) { return []any{[]byte(tokens[i]), data, expiry}, nil }))
+			for _, query := range []string{
+				`VACUUM ANALYZE mxm_sessions`,
+				`CHECKPOINT`,
+				`SET LOCAL enable_seqscan = off; SELECT sum(length(data)) FROM mxm_sessions WHERE token > ''`, // into shared_buffers
+			} {
+				if err == nil {
+					_, err = pool.Exec(ctx, query, pgx.QueryExecModeSimpleProtocol)
+				}
+			}
+			return err
+		},
+		Read: func(ctx context.Context, token string) error {
+			var data []byte
+			return pool.QueryRow(ctx, `SELECT data FROM mxm_sessions WHERE token = $1`, []byte(token)).Scan(&data)
+		},
+		Size: func(ctx context.Context) (size int64, err error) {
+			err = pool.QueryRow(ctx, `SELECT pg_total_relation_size('mxm_sessions')`).Scan(&size)
+			return size, err
+		},
+	})
 }

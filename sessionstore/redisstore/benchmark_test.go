@@ -1,8 +1,8 @@
 package redisstore_test
 
 import (
-	"fmt"
-	"os"
+	"context"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -51,32 +51,33 @@ func BenchmarkFind(b *testing.B) {
 	})
 }
 
-// How many bytes of the server a session takes, and the tombstone of one.
-func BenchmarkBytesPerSession(b *testing.B) {
+func BenchmarkGrowth(b *testing.B) {
 	s, client := open(b, &redis.Options{Addr: engines.StartRedis(b, "--appendonly", "no").Addr})
-	n := 10_000
-	if v := os.Getenv("MXM_BENCH_SESSIONS"); v != "" {
-		n, _ = strconv.Atoi(v)
-	}
-	used := func() float64 {
-		info, err := client.Info(b.Context(), "memory").Result()
-		require.NoError(b, err)
-		_, rest, _ := strings.Cut(info, "used_memory:")
-		v, _, _ := strings.Cut(rest, "\r")
-		bytes, err := strconv.ParseFloat(v, 64)
-		require.NoError(b, err)
-		return bytes
-	}
-	token := func(i int) string { return fmt.Sprintf("%043d", i) }
-	empty := used()
-	for i := range n {
-		require.NoError(b, s.Commit(token(i), make([]byte, 200), time.Now().Add(time.Hour)))
-	}
-	full := used()
-	for i := range n {
-		require.NoError(b, s.Delete(token(i)))
-	}
-	b.ReportMetric((full-empty)/float64(n), "B/session")
-	b.ReportMetric((used()-empty)/float64(n), "B/tombstone")
-	b.ReportMetric(0, "ns/op")
+	storetest.BenchmarkGrowth(b, s, storetest.Engine{
+		Load: func(ctx context.Context, tokens []string, data []byte, expiry time.Time) error {
+			for chunk := range slices.Chunk(tokens, 1000) {
+				if _, err := client.Pipelined(ctx, func(p redis.Pipeliner) error {
+					for _, token := range chunk {
+						p.Set(ctx, "app:session:"+token, "s"+string(data), time.Until(expiry))
+					}
+					return nil
+				}); err != nil {
+					return err
+				}
+			}
+			return nil
+		},
+		Read: func(ctx context.Context, token string) error {
+			return client.Get(ctx, "app:session:"+token).Err()
+		},
+		Size: func(ctx context.Context) (int64, error) {
+			info, err := client.Info(ctx, "memory").Result()
+			if err != nil {
+				return 0, err
+			}
+			_, used, _ := strings.Cut(info, "used_memory:")
+			used, _, _ = strings.Cut(used, "\r")
+			return strconv.ParseInt(used, 10, 64)
+		},
+	})
 }

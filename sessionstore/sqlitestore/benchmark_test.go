@@ -1,8 +1,8 @@
 package sqlitestore_test
 
 import (
+	"context"
 	"database/sql"
-	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
@@ -44,17 +44,48 @@ func BenchmarkFind(b *testing.B) {
 	})
 }
 
-// How many bytes of the disk a session takes, its index included.
-func BenchmarkBytesPerSession(b *testing.B) {
+// The raw read is on connections that are set as those of the store.
+func BenchmarkGrowth(b *testing.B) {
 	path := filepath.Join(b.TempDir(), "bench.db")
 	s := open(b, path)
-	const n = 10_000
-	for i := range n {
-		require.NoError(b, s.Commit(fmt.Sprintf("%043d", i), make([]byte, 200), time.Now().Add(time.Hour)))
-	}
-	require.NoError(b, s.Close()) // which moves the log into the database
-	info, err := os.Stat(path)
+	raw, err := sql.Open("sqlite", "file:"+path+dsn)
 	require.NoError(b, err)
-	b.ReportMetric(float64(info.Size())/n, "B/session")
-	b.ReportMetric(0, "ns/op")
+	defer raw.Close()
+	loader, err := sql.Open("sqlite", "file:"+path+"?_pragma=synchronous(OFF)&_pragma=cache_size(-500000)")
+	require.NoError(b, err)
+	defer loader.Close()
+	storetest.BenchmarkGrowth(b, s, storetest.Engine{
+		Load: func(ctx context.Context, tokens []string, data []byte, expiry time.Time) error {
+			tx, err := loader.BeginTx(ctx, nil)
+			if err != nil {
+				return err
+			}
+			defer tx.Rollback()
+			insert, err := tx.PrepareContext(ctx, `INSERT INTO mxm_sessions VALUES (?1, ?2, ?3)`)
+			if err != nil {
+				return err
+			}
+			for _, token := range tokens {
+				if _, err := insert.ExecContext(ctx, []byte(token), data, expiry.UnixMicro()); err != nil {
+					return err
+				}
+			}
+			if err := tx.Commit(); err != nil {
+				return err
+			}
+			_, err = loader.ExecContext(ctx, `PRAGMA wal_checkpoint(TRUNCATE)`)
+			return err
+		},
+		Read: func(ctx context.Context, token string) error {
+			var data []byte
+			return raw.QueryRowContext(ctx, `SELECT data FROM mxm_sessions WHERE token = ?1`, []byte(token)).Scan(&data)
+		},
+		Size: func(context.Context) (int64, error) {
+			info, err := os.Stat(path)
+			if err != nil {
+				return 0, err
+			}
+			return info.Size(), nil
+		},
+	})
 }

@@ -3,8 +3,6 @@ package storetest
 import (
 	"context"
 	"errors"
-	"fmt"
-	"os"
 	"strconv"
 	"sync/atomic"
 	"testing"
@@ -13,10 +11,8 @@ import (
 	"github.com/mxmconnect/mxmconnect/core"
 )
 
-// Benchmark measures a store: what an authenticated request costs it, how that
-// grows with the number of sessions, and how compare-and-swap bears contention.
-//
-// The sessions grow to 1000, or to the number in MXM_BENCH_SESSIONS.
+// Benchmark measures a store: what an authenticated request costs it, and how
+// compare-and-swap bears contention.
 func Benchmark(b *testing.B, newStore func(b *testing.B) Store) {
 	ctx := context.Background()
 	end := time.Now().Add(24 * time.Hour)
@@ -78,30 +74,6 @@ func Benchmark(b *testing.B, newStore func(b *testing.B) Store) {
 			}
 		})
 		b.ReportMetric(float64(conflicts.Load())/float64(b.N), "conflicts/op")
-	})
-
-	most := 1000
-	if s := os.Getenv("MXM_BENCH_SESSIONS"); s != "" {
-		var err error
-		most, err = strconv.Atoi(s)
-		check(b, err)
-	}
-	b.Run("find among", func(b *testing.B) {
-		s, base, n := newStore(b), unique(), 0
-		for among := 1; among <= most; among *= 10 {
-			for ; n < among; n++ {
-				check(b, s.CommitCtx(ctx, fmt.Sprint(base, n), data, end))
-			}
-			b.Run(strconv.Itoa(among), func(b *testing.B) {
-				for i := 0; b.Loop(); i++ {
-					_, found, err := s.FindCtx(ctx, fmt.Sprint(base, i*7919%among))
-					check(b, err)
-					if !found {
-						b.Fatal("a session is missing")
-					}
-				}
-			})
-		}
 	})
 }
 
