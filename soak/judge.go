@@ -1,0 +1,132 @@
+//go:build unix
+
+package main
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// loss is a user who must connect again, or sign in again.
+type loss struct {
+	what     string
+	userID   string
+	floor    bool
+	cause    string
+	timeline string // above the floor
+}
+
+// mustWrite is how long a process that is awake, and has its store, may take to
+// write down the tokens it got.
+const mustWrite = 2 * time.Second
+
+// Causes at the floor. Nobody can do better without a grace period at the server.
+const (
+	answerLost  = "an answer was lost, by a fault at the token endpoint"
+	answerLate  = "an answer came later than a refresh may take"
+	killedEarly = "a process was killed before it could write"
+	pausedBlind = "a process was stopped for longer than its lease, and nothing could tell"
+	pausedPost  = "a process was stopped for longer than its refresh may take, in the middle of it"
+
+	nothing = "NOTHING THAT EXPLAINS IT"
+)
+
+// cause says why the newest tokens of a login are of no use to anybody, and
+// whether that was inevitable. l.mu is held.
+func (l *ledger) cause(f *family, now time.Time) (cause string, floor bool) {
+	r := f.last
+	end := now
+	if f.revoked != nil {
+		end = f.revoked.at
+	}
+	switch {
+	case r == nil:
+		return "its first refresh token was never spent", false
+	case r.stored != "":
+		return "its tokens had been stored: " + r.stored, false
+	case r.fate == dropped:
+		return answerLost, true
+	case !r.by.killed.IsZero() && l.awake(r.by, r.carriedOut, r.by.killed) < mustWrite:
+		return killedEarly, true
+	case r.fate == gone && r.took >= l.refreshTimeout*9/10:
+		if r.by.stopped(r.arrived, r.arrived.Add(r.took)) > 0 {
+			return pausedPost, true
+		}
+		return answerLate, true
+	}
+	deadline := r.arrived.Add(l.refreshTimeout)
+	through := slices.ContainsFunc(r.by.pauses, func(p pause) bool {
+		return p.from.Before(deadline) && (p.to.IsZero() || p.to.After(deadline.Add(-200*time.Millisecond)))
+	})
+	pausedFor := r.by.stopped(r.arrived.Add(-l.lease()), end)
+	switch {
+	case through && (f.revoked == nil || f.revoked.by == r.by):
+		return pausedPost, true
+	case f.revoked != nil && pausedFor >= l.lease() && r.oldExpires.Before(end.Add(time.Second)):
+		return pausedBlind, true
+	case f.revoked != nil:
+		return fmt.Sprintf("%s presented a spent token while %s had the answer", f.revoked.by.name, r.by.name), false
+	}
+	return fmt.Sprintf("%s got the tokens of r%d, and they are alive at Musixmatch", r.by.name, f.refresh), false
+}
+
+// mustConnect judges a user who is told to connect again. It may be too early
+// for that: a process may still come with the tokens. Then it is entered only
+// when sure is true.
+func (l *ledger) mustConnect(userID string, sure bool) (entered bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	a := l.account(userID)
+	f := a.used
+	if f == nil {
+		l.wrong("%s is told to connect again, and never was connected", userID)
+		return true
+	}
+	cause, floor := l.cause(f, time.Now())
+	if !sure && f.revoked == nil && cause != answerLost && cause != killedEarly {
+		return false
+	}
+	l.note(a, "must connect again")
+	if !f.judged {
+		f.judged = true
+		l.lose(a, "must connect again", cause, floor)
+	}
+	return true
+}
+
+// signedOut enters a user who is not signed in any more without having signed
+// out. No fault makes that inevitable.
+func (l *ledger) signedOut(userID string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	a := l.account(userID)
+	l.note(a, "is signed out")
+	l.lose(a, "signed out", "nobody has signed out", false)
+}
+
+func (l *ledger) lose(a *account, what, cause string, floor bool) {
+	s := loss{what: what, userID: a.id, floor: floor, cause: cause}
+	if !floor {
+		s.timeline = l.story(a)
+	}
+	l.losses = append(l.losses, s)
+}
+
+// story is the timeline of a user, with what happened around it.
+func (l *ledger) story(a *account) string {
+	all := slices.Clone(a.timeline)
+	since := time.Now().Add(-time.Minute)
+	for _, e := range l.events {
+		if e.at.After(since) {
+			all = append(all, entry{e.at, "* " + e.text})
+		}
+	}
+	slices.SortStableFunc(all, func(x, y entry) int { return x.at.Compare(y.at) })
+	var b strings.Builder
+	for _, e := range all {
+		fmt.Fprintf(&b, "    %s  %s\n", l.clock(e.at), e.text)
+	}
+	return b.String()
+}
