@@ -36,11 +36,14 @@ const (
 // cause says why the newest tokens of a login are of no use to anybody, and
 // whether that was inevitable. l.mu is held.
 func (l *ledger) cause(f *family, now time.Time) (cause string, floor bool) {
-	r := f.last
-	end := now
 	if f.revoked != nil {
-		end = f.revoked.at
+		return f.revoked.cause, f.revoked.floor
 	}
+	return l.why(f, now)
+}
+
+func (l *ledger) why(f *family, now time.Time) (cause string, floor bool) {
+	r := f.last
 	switch {
 	case r == nil:
 		return "its first refresh token was never spent", false
@@ -60,11 +63,11 @@ func (l *ledger) cause(f *family, now time.Time) (cause string, floor bool) {
 	through := slices.ContainsFunc(r.by.pauses, func(p pause) bool {
 		return p.from.Before(deadline) && (p.to.IsZero() || p.to.After(deadline.Add(-200*time.Millisecond)))
 	})
-	pausedFor := r.by.stopped(r.arrived.Add(-l.lease()), end)
+	pausedFor := r.by.stopped(r.arrived.Add(-l.lease()), now)
 	switch {
 	case through && (f.revoked == nil || f.revoked.by == r.by):
 		return pausedPost, true
-	case f.revoked != nil && pausedFor >= l.lease() && r.oldExpires.Before(end.Add(time.Second)):
+	case f.revoked != nil && pausedFor >= l.lease() && r.oldExpires.Before(now.Add(time.Second)):
 		return pausedBlind, true
 	case f.revoked != nil:
 		return fmt.Sprintf("%s presented a spent token while %s had the answer", f.revoked.by.name, r.by.name), false

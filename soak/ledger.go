@@ -73,9 +73,13 @@ type rotation struct {
 	stored              string    // who has shown that the tokens were stored, and how; "": nobody
 }
 
+// presentation is that of a spent token, which ends a login, and what explains
+// it at that moment.
 type presentation struct {
-	by *incarnation
-	at time.Time
+	by    *incarnation
+	at    time.Time
+	cause string
+	floor bool
 }
 
 // fate is what became of an answer.
@@ -177,7 +181,8 @@ func (l *ledger) carriedOut(r mxmtest.Request, t tokens) {
 	l.uses(f)
 	if r.Spent {
 		if f.revoked == nil {
-			f.revoked = &presentation{x.by, now}
+			f.revoked = &presentation{by: x.by, at: now}
+			f.revoked.cause, f.revoked.floor = l.why(f, now)
 		}
 		if cause, floor := l.cause(f, now); floor {
 			l.counts["spent: "+cause]++
