@@ -67,7 +67,7 @@ func (l *ledger) why(f *family, now time.Time) (cause string, floor bool) {
 	switch {
 	case through && (f.revoked == nil || f.revoked.by == r.by):
 		return pausedPost, true
-	case f.revoked != nil && pausedFor >= l.lease() && r.oldExpires.Before(now.Add(time.Second)):
+	case f.revoked != nil && pausedFor >= l.lease() && l.awake(r.by, r.carriedOut, now) < mustWrite && r.oldExpires.Before(now.Add(time.Second)):
 		return pausedBlind, true
 	case f.revoked != nil:
 		return fmt.Sprintf("%s presented a spent token while %s had the answer", f.revoked.by.name, r.by.name), false
