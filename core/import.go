@@ -52,8 +52,16 @@ func (a *Auth) Import(ctx context.Context, refreshToken string) (userID string, 
 	}
 	hash := sha256.Sum256([]byte("mxmconnect import\x00" + refreshToken))
 	place := importPrefix + base64.RawURLEncoding.EncodeToString(hash[:])
-	for ctx.Err() == nil {
+	last := ""
+	for n := 0; ctx.Err() == nil; n++ {
 		gr, version, found, err := a.grants.find(ctx, place)
+		if n > 0 && version == last { // another instance is at it, or the store cannot be written
+			select {
+			case <-ctx.Done():
+			case <-time.After(a.refresher.backoff(n)):
+			}
+		}
+		last = version
 		switch {
 		case err != nil:
 			return "", fail("import", ErrUnavailable, err)
@@ -86,12 +94,6 @@ func (a *Auth) Import(ctx context.Context, refreshToken string) (userID string, 
 // advance brings an import to where its user is known. The record then says
 // so, and from that moment its tokens are refreshed at the user's key only.
 func (a *Auth) advance(ctx context.Context, gr grant, version string) error {
-	if gr.Intent != nil && gr.Access != "" { // another instance is at it
-		select {
-		case <-ctx.Done():
-		case <-time.After(a.refresher.backoff(1)):
-		}
-	}
 	if gr.Intent != nil || gr.Access == "" {
 		return a.refresher.token(ctx, gr.Sub, "").err
 	}
