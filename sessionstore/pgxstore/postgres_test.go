@@ -135,8 +135,12 @@ func TestDeletesWhatExpired(t *testing.T) {
 
 // Close cancels a deletion that hangs, and returns when nothing runs any more.
 func TestCloseEndsTheDeletion(t *testing.T) {
-	first, pool := open(t, engines.StartPostgres(t).URL())
-	require.NoError(t, first.Close())
+	pool, err := pgxpool.New(t.Context(), engines.StartPostgres(t).URL())
+	require.NoError(t, err)
+	defer pool.Close()
+	// Not by a store: what it had begun to delete might still wait, too.
+	_, err = pool.Exec(t.Context(), pgxstore.Schema, pgx.QueryExecModeSimpleProtocol)
+	require.NoError(t, err)
 	tx, err := pool.Begin(t.Context())
 	require.NoError(t, err)
 	defer tx.Rollback(context.Background())
