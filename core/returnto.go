@@ -30,9 +30,6 @@ func localPath(raw string) (string, bool) {
 	if strings.HasSuffix(p, "/") && cleaned != "/" {
 		cleaned += "/"
 	}
-	if strings.HasPrefix(cleaned, "//") {
-		return "", false
-	}
 	if hasQuery {
 		cleaned += "?" + query
 	}
