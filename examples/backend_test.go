@@ -31,6 +31,7 @@ func runToEnd(t *testing.T, cmd *exec.Cmd) (stdout, stderr string, status int) {
 }
 
 func TestWorkerOffline(t *testing.T) {
+	t.Parallel()
 	stdout, stderr, status := runToEnd(t, command(t, "worker"))
 	require.Zero(t, status, stderr)
 	require.Contains(t, stdout, "Acted for 11 of 12 users.")

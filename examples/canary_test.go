@@ -14,6 +14,7 @@ import (
 // R-LG-1: whatever happens, no secret is in a log, in a page or in a header
 // other than the redirect and the cookie that carry it.
 func TestCanaries(t *testing.T) {
+	t.Parallel()
 	eachDemo(t, func(t *testing.T, name string) {
 		srv := newServer(t)
 		app, c := startDemo(t, name, srv, "MXM_KEYS="+goodKey), browser(t)

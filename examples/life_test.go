@@ -171,6 +171,7 @@ func TestKillAfterTheServerCommits(t *testing.T) {
 // kill -9 when the request is on the way and the server never acts on it:
 // nothing is lost. The tokens run out by the clock, as those of a real server do.
 func TestKillBeforeTheServerCommits(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("waits for tokens to become old")
 	}

@@ -2,4 +2,4 @@
 
 package examples_test
 
-var buildFlags []string
+const race = false

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -19,35 +20,48 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-var binaries struct {
+// binaries are the examples, built when first asked for.
+type binaries struct {
 	once sync.Once
 	dir  string
 	err  error
 }
 
+var plain, racing binaries
+
 func TestMain(m *testing.M) {
 	code := m.Run()
-	if binaries.dir != "" {
-		os.RemoveAll(binaries.dir)
+	for _, b := range []*binaries{&plain, &racing} {
+		if b.dir != "" {
+			os.RemoveAll(b.dir)
+		}
 	}
 	os.Exit(code)
 }
 
-// binary returns the path of an example, which is built as the test is.
-func binary(t testing.TB, name string) string {
+func (b *binaries) build(flags ...string) {
+	if b.dir, b.err = os.MkdirTemp("", "examples"); b.err != nil {
+		return
+	}
+	args := append([]string{"build", "-o", b.dir + "/"}, flags...)
+	if out, err := exec.Command("go", append(args, "./...")...).CombinedOutput(); err != nil {
+		b.err = fmt.Errorf("%w: %s", err, out)
+	}
+}
+
+// binary returns the path of an example, which is built as the test is. With
+// SQLite it does without the race detector, under which that driver, C made
+// into Go, is so slow that a test measures nothing else.
+func binary(t testing.TB, name string, env []string) string {
 	t.Helper()
-	binaries.once.Do(func() {
-		if binaries.dir, binaries.err = os.MkdirTemp("", "examples"); binaries.err != nil {
-			return
-		}
-		args := append([]string{"build"}, buildFlags...)
-		out, err := exec.Command("go", append(args, "-o", binaries.dir+"/", "./...")...).CombinedOutput()
-		if err != nil {
-			binaries.err = fmt.Errorf("%w: %s", err, out)
-		}
-	})
-	require.NoError(t, binaries.err)
-	return filepath.Join(binaries.dir, name)
+	b, flags := &plain, []string(nil)
+	sqlite := slices.ContainsFunc(env, func(v string) bool { return strings.HasPrefix(v, "MXM_STORE=sqlite:") })
+	if race && !sqlite {
+		b, flags = &racing, []string{"-race"}
+	}
+	b.once.Do(func() { b.build(flags...) })
+	require.NoError(t, b.err)
+	return filepath.Join(b.dir, name)
 }
 
 // process is a running example.
@@ -64,7 +78,7 @@ var opened = regexp.MustCompile(`https?://[^/\s]+`)
 // command prepares an example with an environment of its own.
 func command(t testing.TB, name string, env ...string) *exec.Cmd {
 	t.Helper()
-	cmd := exec.Command(binary(t, name))
+	cmd := exec.Command(binary(t, name, env))
 	cmd.Env = append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + t.TempDir(), "ADDR=127.0.0.1:0"}, env...)
 	return cmd
 }

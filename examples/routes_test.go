@@ -245,6 +245,7 @@ func TestNoAPI(t *testing.T) {
 }
 
 func TestIdleTimeout(t *testing.T) {
+	t.Parallel()
 	eachDemo(t, func(t *testing.T, name string) {
 		srv := newServer(t)
 		app, c := startDemo(t, name, srv, "MXM_IDLE_TIMEOUT=1s"), browser(t)
