@@ -51,13 +51,15 @@ func (s *saboteur) work(ctx context.Context) {
 	s.musixmatch.disarm()
 }
 
+const shortestLife = 5 * time.Second
+
 // changeLifetimes lets access tokens live for 5 s to 45 s. The short ones end
-// before a refresh is due, and the API refuses them; of the long ones the last
-// fifth is left when they are refreshed, and they can be asked about.
+// before a refresh is due, and the API refuses them; of the long ones something
+// is left when they are refreshed, and they can be asked about.
 func (s *saboteur) changeLifetimes(ctx context.Context) {
 	rng := rand.New(rand.NewPCG(s.o.seed, 0))
 	for ctx.Err() == nil {
-		life := time.Duration(5+rng.IntN(41)) * time.Second
+		life := shortestLife + time.Duration(rng.Int64N(int64(s.o.longestLife-shortestLife)+1)).Truncate(time.Second)
 		s.musixmatch.Configure(func(c *mxmtest.Settings) { c.AccessLifetime = life })
 		sleep(ctx, time.Second)
 	}

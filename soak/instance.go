@@ -84,7 +84,7 @@ func (s settings) serve(ctx context.Context, log *slog.Logger) error {
 			return dialer.DialContext(ctx, network, s.Gateway)
 		},
 		MaxIdleConnsPerHost: 32,
-		IdleConnTimeout:     5 * time.Second,
+		IdleConnTimeout:     2 * time.Second,
 	}
 	cfg := core.Config{
 		ClientID:       mxmtest.DefaultClientID,

@@ -60,7 +60,7 @@ func (l *ledger) why(f *family, now time.Time) (cause string, floor bool) {
 		return answerLate, true
 	}
 	deadline := r.arrived.Add(l.refreshTimeout)
-	through := slices.ContainsFunc(r.by.pauses, func(p pause) bool {
+	through := slices.ContainsFunc(r.by.pauses, func(p stoppage) bool {
 		return p.from.Before(deadline) && (p.to.IsZero() || p.to.After(deadline.Add(-200*time.Millisecond)))
 	})
 	pausedFor := r.by.stopped(r.arrived.Add(-l.lease()), now)

@@ -35,10 +35,10 @@ type incarnation struct {
 	name   string // "2.3" is the third of the second instance
 	index  int
 	killed time.Time
-	pauses []pause
+	pauses []stoppage
 }
 
-type pause struct{ from, to time.Time } // to is zero while it lasts
+type stoppage struct{ from, to time.Time } // to is zero while it lasts
 
 // account is a user.
 type account struct {
@@ -98,6 +98,7 @@ type exchange struct {
 	family   *family
 	arrived  time.Time
 	fault    tokenFault
+	decided  bool      // Musixmatch has seen it
 	rotation *rotation // what it came to, if it was carried out
 	label    string
 }
@@ -176,6 +177,7 @@ func (l *ledger) carriedOut(r mxmtest.Request, t tokens) {
 	if x == nil || x.family == nil {
 		return
 	}
+	x.decided = true
 	f := x.family
 	l.note(f.account, "  Musixmatch: %s", r.Outcome)
 	l.uses(f)
@@ -213,11 +215,11 @@ func (l *ledger) answered(id string, whole, clientGone bool) {
 		return
 	}
 	delete(l.exchanges, id)
+	if !x.decided {
+		l.counts["not carried out"]++
+	}
 	r := x.rotation
 	if r == nil {
-		if x.fault.kind != "" && x.fault.kind != lost {
-			l.counts["not carried out"]++
-		}
 		return
 	}
 	r.took = time.Since(r.arrived)

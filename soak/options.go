@@ -24,6 +24,7 @@ type options struct {
 	faults    map[kind]time.Duration // how long it is from one to the next, on average
 
 	refreshTimeout time.Duration
+	longestLife    time.Duration // of an access token
 	idleTimeout    time.Duration
 	heapFactor     float64
 	every          time.Duration
@@ -31,42 +32,50 @@ type options struct {
 	logs           string
 }
 
-const usage = `Lets users live on instances of an application while things go wrong, and prints
-who lost what. Exit status: 0 if nothing was lost that could have been kept, 1 if
-something was or memory or goroutines grew, 2 if it could not run. Ctrl-C ends it
-early, with the ledger.
+const (
+	usage = `Lets users live on instances of an application while things go wrong, and prints
+who lost what. Exit status: 0 if nothing was lost that could have been kept; 1 if
+something was, or memory or goroutines grew; 2 if it could not run. Ctrl-C ends
+it early, with the ledger.
 
 `
-
-const faultUsage = `
+	faultUsage = `
 Faults, and how long it is from one to the next on average:
 `
+)
 
 func parse(args []string, out io.Writer) (options, error) {
 	var o options
 	f := flag.NewFlagSet("soak", flag.ContinueOnError)
 	f.SetOutput(out)
 	f.Usage = func() {} // so that a wrong flag is one line
-	f.StringVar(&o.store, "store", "redis", "`redis` or postgres, started here from what is installed; sqlite; memory; or a URL, redis://… or postgres://…")
-	f.IntVar(&o.instances, "instances", 3, "how many `processes` run the application")
-	f.IntVar(&o.users, "users", 300, "how `many` users there are")
-	f.DurationVar(&o.length, "for", 10*time.Minute, "how `long`")
-	f.DurationVar(&o.pace, "pace", 3*time.Second, "how `long` a user rests between two actions, on average")
-	f.Uint64Var(&o.seed, "seed", 0, "chooses faults and actions; 0: a random `number`, which is printed")
-	list := f.String("faults", "all", "all, none, or a `list`: kill,stop=30s")
-	f.DurationVar(&o.refreshTimeout, "refresh-timeout", 2*time.Second, "Config.RefreshTimeout: a `lease` is half as much again")
-	f.DurationVar(&o.idleTimeout, "idle-timeout", 90*time.Second, "of a session, a `time` that no user rests for")
-	f.Float64Var(&o.heapFactor, "heap", 2, "the `factor` by which heaps may grow after the first tenth, and 8 MB more")
-	f.DurationVar(&o.every, "progress", 30*time.Second, "`time` from one line of progress to the next")
-	f.StringVar(&o.mutant, "mutant", "", "break the instances, to see that it is found: `lastwrite` ignores the version of what it overwrites")
-	f.StringVar(&o.logs, "logs", "", "keep the instances' logs in this `directory`")
+	f.StringVar(&o.store, "store", "redis", "redis, postgres (started here), sqlite, memory, or a URL of one of the first two")
+	f.IntVar(&o.instances, "instances", 3, "how many processes run the application")
+	f.IntVar(&o.users, "users", 300, "how many users there are")
+	f.DurationVar(&o.length, "for", 10*time.Minute, "how long")
+	f.DurationVar(&o.pace, "pace", 3*time.Second, "how long a user rests between two actions, on average")
+	f.Uint64Var(&o.seed, "seed", 0, "chooses faults and actions; 0: a random one, which is printed")
+	list := f.String("faults", "all", "all, none, or a list: kill,stop=30s,lost")
+	f.DurationVar(&o.refreshTimeout, "refresh-timeout", 2*time.Second, "Config.RefreshTimeout; a lease is half as much again")
+	f.DurationVar(&o.longestLife, "life", 45*time.Second, "the longest life of an access token; the shortest is 5s")
+	f.DurationVar(&o.idleTimeout, "idle-timeout", 90*time.Second, "of a session; no user rests for so long")
+	f.Float64Var(&o.heapFactor, "heap", 2, "by how much heaps may grow after the first tenth, and 8 MB more")
+	f.DurationVar(&o.every, "progress", 30*time.Second, "from one line of progress to the next")
+	f.StringVar(&o.mutant, "mutant", "", "break the instances, which must be found: lastwrite ignores what it overwrites")
+	f.StringVar(&o.logs, "logs", "", "keep the instances' logs in this directory")
 	err := f.Parse(args)
 	if errors.Is(err, flag.ErrHelp) {
 		fmt.Fprint(out, usage)
-		f.PrintDefaults()
+		f.VisitAll(func(f *flag.Flag) {
+			fmt.Fprintf(out, "  -%-16s %s", f.Name, f.Usage)
+			if f.DefValue != "" && f.DefValue != "0" {
+				fmt.Fprintf(out, " (%s)", f.DefValue)
+			}
+			fmt.Fprintln(out)
+		})
 		fmt.Fprint(out, faultUsage)
 		for _, k := range kinds {
-			fmt.Fprintf(out, "  %-6s %-4s %s\n", k.name, short(k.every), k.what)
+			fmt.Fprintf(out, "  %-6s %-5s %s\n", k.name, k.every, k.what)
 		}
 		return o, err
 	}
@@ -74,7 +83,7 @@ func parse(args []string, out io.Writer) (options, error) {
 		if err = o.check(f.NArg() > 0, *list); err == nil {
 			return o, nil
 		}
-		fmt.Fprintln(out, err)
+		fmt.Fprintln(out, "soak:", err)
 	}
 	fmt.Fprintln(out, "soak: -h explains every flag")
 	return o, err
@@ -94,6 +103,8 @@ func (o *options) check(arguments bool, list string) (err error) {
 		return errors.New("-pace must be at least 10ms")
 	case o.refreshTimeout < time.Second || o.refreshTimeout > 5*time.Minute:
 		return errors.New("-refresh-timeout must be from 1s to 5m")
+	case o.longestLife < shortestLife || o.longestLife > time.Hour:
+		return errors.New("-life must be from 5s to 1h")
 	case o.idleTimeout < 60*time.Second:
 		return errors.New("-idle-timeout must be at least 1m: users rest, and outages last")
 	case o.heapFactor < 1:
@@ -161,14 +172,4 @@ func parseFaults(list string) (map[kind]time.Duration, error) {
 		}
 	}
 	return faults, nil
-}
-
-// short is a duration without its zero parts.
-func short(d time.Duration) string {
-	s := d.String()
-	s = strings.TrimSuffix(strings.TrimSuffix(s, "0s"), "0m")
-	if s == "" || strings.HasSuffix(d.String(), "0s") && !strings.ContainsAny(s, "hm") {
-		return d.String()
-	}
-	return s
 }

@@ -64,7 +64,7 @@ func (l *ledger) kills(i *incarnation, do func()) {
 func (l *ledger) paused(i *incarnation) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	i.pauses = append(i.pauses, pause{from: time.Now()})
+	i.pauses = append(i.pauses, stoppage{from: time.Now()})
 	l.event("%s is stopped", i.name)
 }
 

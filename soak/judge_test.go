@@ -1,0 +1,93 @@
+//go:build unix
+
+package main
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// What is at the floor, and what is not, for a refresh that was sent ten
+// seconds ago by a process that 2.1 stands for, with a refresh timeout of 2 s.
+func TestCause(t *testing.T) {
+	now := time.Now()
+	at := func(seconds float64) time.Time { return now.Add(time.Duration((seconds - 10) * float64(time.Second))) }
+	by := func(i *incarnation, seconds float64) *presentation { return &presentation{by: i, at: at(seconds)} }
+	other := &incarnation{name: "1.1"}
+	for name, c := range map[string]struct {
+		change func(*ledger, *family)
+		floor  string // "": above
+	}{
+		"no refresh":          {func(_ *ledger, f *family) { f.last = nil }, ""},
+		"alive":               {func(*ledger, *family) {}, ""},
+		"answer lost":         {func(_ *ledger, f *family) { f.last.fate = dropped }, answerLost},
+		"gave up in time":     {func(_ *ledger, f *family) { f.last.fate, f.last.took = gone, 2*time.Second }, answerLate},
+		"gave up early":       {func(_ *ledger, f *family) { f.last.fate, f.last.took = gone, time.Second }, ""},
+		"killed at once":      {func(_ *ledger, f *family) { f.last.by.killed = at(.2) }, killedEarly},
+		"killed before":       {func(_ *ledger, f *family) { f.last.by.killed, f.last.carriedOut = at(.1), at(.3) }, killedEarly},
+		"killed late":         {func(_ *ledger, f *family) { f.last.by.killed = at(5) }, ""},
+		"killed when stored":  {func(_ *ledger, f *family) { f.last.by.killed, f.last.stored = at(1), "1.1 calls" }, ""},
+		"lost, and stored":    {func(_ *ledger, f *family) { f.last.fate, f.last.stored = dropped, "1.1 calls" }, ""},
+		"no store, killed":    {func(l *ledger, f *family) { l.spans[0].from, l.spans[0].to = at(0), at(6); f.last.by.killed = at(7) }, killedEarly},
+		"stopped, killed":     {func(_ *ledger, f *family) { f.last.by.pauses, f.last.by.killed = []stoppage{{at(.5), at(8)}}, at(8) }, killedEarly},
+		"replayed by another": {func(_ *ledger, f *family) { f.revoked = by(other, 10) }, ""},
+		"replayed by itself":  {func(_ *ledger, f *family) { f.revoked = by(f.last.by, 10) }, ""},
+		"stopped, replayed": {func(_ *ledger, f *family) {
+			f.last.by.pauses, f.revoked = []stoppage{{at(.5), time.Time{}}}, by(other, 10)
+		}, pausedBlind},
+		"stopped, not blind": {func(_ *ledger, f *family) {
+			f.last.by.pauses, f.revoked, f.last.oldExpires = []stoppage{{at(.5), time.Time{}}}, by(other, 10), at(20)
+		}, ""},
+		"stopped for a moment":   {func(_ *ledger, f *family) { f.last.by.pauses, f.revoked = []stoppage{{at(.5), at(3)}}, by(other, 10) }, ""},
+		"went on, did not write": {func(_ *ledger, f *family) { f.last.by.pauses, f.revoked = []stoppage{{at(.5), at(6)}}, by(other, 10) }, ""},
+		"stopped in the refresh": {func(_ *ledger, f *family) {
+			f.last.by.pauses, f.revoked = []stoppage{{at(.1), at(3)}}, by(f.last.by, 10)
+		}, pausedPost},
+		"no store, replayed": {func(l *ledger, f *family) { l.spans[0].from, f.revoked = at(0), by(other, 10) }, ""},
+	} {
+		l := newLedger(2 * time.Second)
+		l.spans = []*span{{instance: everywhere, from: at(-100), to: at(-90)}}
+		f := &family{refresh: 2, last: &rotation{by: &incarnation{name: "2.1"}, arrived: at(0), carriedOut: at(.1), took: 200 * time.Millisecond, fate: sent, oldExpires: at(0)}}
+		c.change(l, f)
+		cause, floor := l.why(f, now)
+		require.Equal(t, c.floor != "", floor, "%s: %s", name, cause)
+		if floor {
+			require.Equal(t, c.floor, cause, name)
+		}
+	}
+}
+
+func TestHealthFindsGrowth(t *testing.T) {
+	h := &health{factor: 2}
+	r := h.row("1.1")
+	*r = reading{"1.1", usageOf{10, 1 << 20}, usageOf{100, 4 << 20}, usageOf{40, 16 << 20}}
+	require.Empty(t, h.problems())
+	r.end = usageOf{41, 16<<20 + 1}
+	require.Len(t, h.problems(), 2)
+	h.row("2.7").end = usageOf{41, 100 << 20} // started late: its heap cannot be compared
+	require.Len(t, h.problems(), 3)
+}
+
+// A failure is explained by a fault at its time and place, and for a while
+// longer for those who had work under way there.
+func TestExplained(t *testing.T) {
+	l := newLedger(time.Second)
+	ada, ben := l.account("ada"), l.account("ben")
+	l.sending("ada", 1)
+	s := l.begin(kill, 1, "")
+	now := time.Now()
+	s.from, s.to = now.Add(-10*time.Second), now.Add(-5*time.Second)
+	ask := func(a *account, instance int, ago time.Duration) bool {
+		return l.explained(a, instance, now.Add(-ago), now.Add(-ago+time.Millisecond))
+	}
+	require.True(t, ask(ben, 1, 7*time.Second))
+	require.False(t, ask(ben, 0, 7*time.Second), "another instance")
+	require.True(t, ask(ada, 0, 7*time.Second), "a refresh of hers is in doubt")
+	require.True(t, ask(ada, 0, 1*time.Second))
+	require.True(t, ask(ben, 1, 4*time.Second), "it has only just started")
+	require.False(t, ask(ben, 1, 2*time.Second))
+	require.False(t, ask(ada, 1, 12*time.Second), "before")
+	require.False(t, ask(ada, 0, -8*time.Second), "long after")
+}
