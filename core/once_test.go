@@ -111,6 +111,7 @@ func TestExactlyOnePOST(t *testing.T) {
 			defer cancel()
 			_, err = a.Import(ctx, "the-refresh-token")
 			require.ErrorIs(t, err, core.ErrUnavailable)
+			require.NoError(t, a.Close(t.Context()), "a flight in doubt only waits")
 
 			conns, posts := w.counts()
 			require.Equal(t, 1, conns)

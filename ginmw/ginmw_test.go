@@ -4,18 +4,18 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"os"
 	"testing"
 
 	"github.com/gin-gonic/gin"
 	"github.com/mxmconnect/mxmconnect/core"
 	"github.com/mxmconnect/mxmconnect/core/adaptertest"
 	"github.com/mxmconnect/mxmconnect/ginmw"
+	"go.uber.org/goleak"
 )
 
 func TestMain(m *testing.M) {
 	gin.SetMode(gin.ReleaseMode)
-	os.Exit(m.Run())
+	goleak.VerifyTestMain(m)
 }
 
 func TestAdapter(t *testing.T) {

@@ -4,7 +4,6 @@ import (
 	"flag"
 	"fmt"
 	"maps"
-	"os"
 	"runtime"
 	"slices"
 	"strings"
@@ -14,6 +13,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
 )
 
 var (
@@ -29,7 +29,7 @@ func TestMain(m *testing.M) {
 	if !raceEnabled {
 		runtime.GOMAXPROCS(1) // one order of goroutines for one seed
 	}
-	os.Exit(m.Run())
+	goleak.VerifyTestMain(m)
 }
 
 // run runs one history in a bubble of its own.
