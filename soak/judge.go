@@ -28,6 +28,7 @@ const (
 	answerLate  = "an answer came later than a refresh may take"
 	killedEarly = "a process was killed before it could write"
 	pausedBlind = "a process was stopped for longer than its lease, and nothing could tell"
+	cutOffBlind = "the store was away for longer than four leases, and nothing could tell"
 	pausedPost  = "a process was stopped for longer than its refresh may take, in the middle of it"
 
 	nothing = "NOTHING THAT EXPLAINS IT"
@@ -63,12 +64,15 @@ func (l *ledger) why(f *family, now time.Time) (cause string, floor bool) {
 	through := slices.ContainsFunc(r.by.pauses, func(p stoppage) bool {
 		return p.from.Before(deadline) && (p.to.IsZero() || p.to.After(deadline.Add(-200*time.Millisecond)))
 	})
-	pausedFor := r.by.stopped(r.arrived.Add(-l.lease()), now)
+	blind := r.oldExpires.Before(now.Add(time.Second))
+	idle := l.awake(r.by, r.carriedOut, now) < mustWrite
 	switch {
 	case through && (f.revoked == nil || f.revoked.by == r.by):
 		return pausedPost, true
-	case f.revoked != nil && pausedFor >= l.lease() && l.awake(r.by, r.carriedOut, now) < mustWrite && r.oldExpires.Before(now.Add(time.Second)):
+	case f.revoked != nil && blind && idle && r.by.stopped(r.arrived.Add(-l.lease()), now) >= l.lease():
 		return pausedBlind, true
+	case f.revoked != nil && blind && idle && now.Sub(r.carriedOut) >= 4*l.lease():
+		return cutOffBlind, true
 	case f.revoked != nil:
 		return fmt.Sprintf("%s presented a spent token while %s had the answer", f.revoked.by.name, r.by.name), false
 	}

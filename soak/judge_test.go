@@ -45,7 +45,10 @@ func TestCause(t *testing.T) {
 		"stopped in the refresh": {func(_ *ledger, f *family) {
 			f.last.by.pauses, f.revoked = []stoppage{{at(.1), at(3)}}, by(f.last.by, 10)
 		}, pausedPost},
-		"no store, replayed": {func(l *ledger, f *family) { l.spans[0].from, f.revoked = at(0), by(other, 10) }, ""},
+		"no store, replayed": {func(l *ledger, f *family) { l.spans[0].from, l.spans[0].to, f.revoked = at(0), at(10), by(other, 10) }, ""},
+		"no store for long": {func(l *ledger, f *family) {
+			l.spans[0].from, l.spans[0].to, f.last.carriedOut, f.revoked = at(-3), at(10), at(-2.5), by(other, 10)
+		}, cutOffBlind},
 	} {
 		l := newLedger(2 * time.Second)
 		l.spans = []*span{{instance: everywhere, from: at(-100), to: at(-90)}}

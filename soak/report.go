@@ -121,7 +121,7 @@ func (r *report) print(out io.Writer) {
 	row("served in the end", r.counts["users served in the end"])
 	head("losses")
 	row("at the floor", r.lost(true))
-	for _, cause := range []string{answerLost, answerLate, killedEarly, pausedBlind, pausedPost} {
+	for _, cause := range []string{answerLost, answerLate, killedEarly, pausedBlind, pausedPost, cutOffBlind} {
 		n := 0
 		for _, s := range r.losses {
 			if s.floor && s.cause == cause {
