@@ -39,7 +39,7 @@
 //
 // # Map
 //
-//	config.go     Config, Endpoint: what an application says, and what is wrong with it
+//	config.go     Config, Endpoint: what an application says; validate.go what is wrong with it
 //	auth.go       Auth, New, Routes, Close
 //	discovery.go  Discover: the server's own account of its endpoints
 //	login.go callback.go logout.go connect.go disconnect.go   one file per route; route.go is what they share
@@ -53,6 +53,6 @@
 //	memory.go     both stores in memory
 //	refresh.go    the refresh protocol, and the files it names
 //	client.go app.go   tokens and HTTP clients for users and for the application
-//	endpoint.go   the only file that talks to Musixmatch
+//	endpoint.go   the only file that talks to Musixmatch, over transport.go; answer.go what it says, clock.go what time it has
 //	errors.go write.go event.go   outcomes for callers, for browsers, for operators
 package core

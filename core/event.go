@@ -82,3 +82,24 @@ func (a *Auth) userHash(sub string) string {
 	mac.Write([]byte(sub))
 	return hex.EncodeToString(mac.Sum(nil)[:8])
 }
+
+// Reasons of events.
+const (
+	reasonRevoked        = "revoked"          // terminal
+	reasonLostResponse   = "lost_response"    // terminal
+	reasonSubChanged     = "sub_changed"      // terminal
+	reasonStoreLostWrite = "store_lost_write" // terminal
+	reasonNoRefreshToken = "no_refresh_token" // terminal: the grant could never be renewed
+
+	reasonUnavailable   = "unavailable"
+	reasonUpstream      = "upstream"
+	reasonInvalidClient = "invalid_client"
+	reasonDecryptFailed = "decrypt_failed"
+	reasonRaceLost      = "race_lost"     // another instance spent the refresh token, as no intent of ours should have let it
+	reasonDropped       = "dropped"       // the new tokens came too late: the grant was ended or replaced
+	reasonSalvaged      = "salvaged"      // the answer was odd, its tokens are kept
+	reasonScopeReduced  = "scope_reduced" // less than was asked for
+	reasonUnrotated     = "unrotated"     // no new refresh token came with the answer
+	reasonStoreRegress  = "store_regressed"
+	reasonMarkLifted    = "mark_lifted" // a grant that was believed lost is alive
+)

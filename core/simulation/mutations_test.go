@@ -5,7 +5,7 @@ package simulation_test
 var mutations = []mutation{
 	{
 		name:    "no intent",
-		edits:   []edit{{"refresh.go", "\tout, err := f.write(next)\n\tf.k.doubt.wrote", "\tout, err := writeDone, error(nil)\n\tf.k.doubt.wrote"}},
+		edits:   []edit{{"spend.go", "\tout, err := f.write(next)\n\tf.k.doubt.wrote", "\tout, err := writeDone, error(nil)\n\tf.k.doubt.wrote"}},
 		profile: "faultfree", seed: 1, breaks: "I1 I2 I6",
 	},
 	{
@@ -24,7 +24,7 @@ var mutations = []mutation{
 	},
 	{
 		name:    "retry blindly",
-		edits:   []edit{{"refresh.go", "\t\tf.failed(reasonUpstream, err, began)\n\t}\n\treturn f.inDoubt", "\t\tf.failed(reasonUpstream, err, began)\n\t}\n\treturn f.announce"}},
+		edits:   []edit{{"spend.go", "\t\tf.failed(reasonUpstream, err, began)\n\t}\n\treturn f.inDoubt", "\t\tf.failed(reasonUpstream, err, began)\n\t}\n\treturn f.announce"}},
 		profile: "loss", seed: 11, breaks: "I1 I2",
 	},
 	{
@@ -45,7 +45,7 @@ var mutations = []mutation{
 	{
 		name: "V1 a clock of ours compared across machines",
 		edits: []edit{
-			{"refresh.go", "Started: began, ", "Started: began.Add(-time.Hour), "}, // the writer's clock is behind
+			{"spend.go", "Started: began, ", "Started: began.Add(-time.Hour), "}, // the writer's clock is behind
 			{"refresh.go", "if f.k.watch.foreign(f.gr.Intent.ID) < f.r.lease {", "if f.k.watch.foreign(f.gr.Intent.ID) < f.r.lease && time.Since(f.gr.Intent.Started) < f.r.lease+5*time.Minute {"},
 		},
 		profile: "hopeless", seed: 523, breaks: "I1 I2",
@@ -67,14 +67,14 @@ var mutations = []mutation{
 	{
 		name: "V4 a missing record is repaired",
 		edits: []edit{
-			{"refresh.go", "\t\tf.gr, f.version = *memory, \"\"\n", "\t\tf.gr, f.version = *memory, \"\"\n\t\treturn f.repair(*memory)\n"},
+			{"lost.go", "\t\tf.gr, f.version = *memory, \"\"\n", "\t\tf.gr, f.version = *memory, \"\"\n\t\treturn f.repair(*memory)\n"},
 			{"storelogin.go", "err = a.commitSurely(ctx, version, tombstone)", "_ = version\n\t\terr = a.grants.store.DeleteGrant(ctx, a.grants.key(sub))"},
 		},
 		profile: "churn", seed: 12, breaks: "I4",
 	},
 	{
 		name: "V5 one intent for several attempts",
-		edits: []edit{{"refresh.go", "\town := f.k.doubt.add(in, f.gr.Intent, f.taker)",
+		edits: []edit{{"spend.go", "\town := f.k.doubt.add(in, f.gr.Intent, f.taker)",
 			"\tif o := f.k.doubt.of(f.gr.Intent); o != nil && o.sent && o.attempt > 1 {\n\t\tin.ID = f.gr.Intent.ID\n\t}\n\town := f.k.doubt.add(in, f.gr.Intent, f.taker)"}},
 		profile: "hopeless", seed: 1053, breaks: "I1 I2",
 	},
@@ -86,7 +86,7 @@ var mutations = []mutation{
 	},
 	{
 		name:    "V7 the budget begins with the answer of the store",
-		edits:   []edit{{"refresh.go", "\tf.k.doubt.wrote = time.Now()\n\tswitch out {", "\tf.k.doubt.wrote = time.Now()\n\tbegan = time.Now()\n\tswitch out {"}},
+		edits:   []edit{{"spend.go", "\tf.k.doubt.wrote = time.Now()\n\tswitch out {", "\tf.k.doubt.wrote = time.Now()\n\tbegan = time.Now()\n\tswitch out {"}},
 		profile: "pause", seed: 11, breaks: "I1 I2",
 	},
 	{
@@ -185,12 +185,12 @@ var mutations = []mutation{
 	},
 	{
 		name:    "a wrong secret ends grants",
-		edits:   []edit{{"refresh.go", "\t\tf.failed(reasonInvalidClient, err, began)\n\t\treturn f.unspent(own, err)", "\t\treturn f.refused(own, err, began)"}},
+		edits:   []edit{{"spend.go", "\t\tf.failed(reasonInvalidClient, err, began)\n\t\treturn f.unspent(own, err)", "\t\treturn f.refused(own, err, began)"}},
 		profile: "loss", seed: 2, breaks: "I3",
 	},
 	{
 		name:    "a 503 ends grants",
-		edits:   []edit{{"refresh.go", "case call.Status == 0 || call.Status == 429 || call.Status >= 500:", "case call.Status == 503:\n\t\treturn f.refused(own, err, began)\n\tcase call.Status == 0 || call.Status == 429 || call.Status >= 500:"}},
+		edits:   []edit{{"spend.go", "case call.Status == 0 || call.Status == 429 || call.Status >= 500:", "case call.Status == 503:\n\t\treturn f.refused(own, err, began)\n\tcase call.Status == 0 || call.Status == 429 || call.Status >= 500:"}},
 		profile: "loss", seed: 3, breaks: "I3",
 	},
 	{

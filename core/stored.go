@@ -1,0 +1,65 @@
+package core
+
+import (
+	"context"
+	"errors"
+)
+
+// read reads the record. A version comes with a record that does not open, too.
+func (f *flight) read() (found bool, err error) {
+	ctx, cancel := context.WithTimeout(f.ctx, storeTimeout)
+	defer cancel()
+	gr, version, found, err := f.r.a.grants.find(ctx, f.k.sub)
+	if err == nil {
+		f.gr, f.version = gr, version
+	}
+	return found, err
+}
+
+func reasonOf(storeErr error) string {
+	if errors.Is(storeErr, errUnsealable) {
+		return reasonDecryptFailed
+	}
+	return reasonUnavailable
+}
+
+// outcome is what became of a write.
+type outcome int
+
+const (
+	writeDone outcome = iota
+	writeConflict
+	writeFailed // as far as is known; it may take place yet
+)
+
+// write puts next in place of the record as last read. A write that was not
+// acknowledged is recognised by its version.
+func (f *flight) write(next grant) (outcome, error) {
+	_, out, err := f.tryWrite(next)
+	return out, err
+}
+
+func (f *flight) tryWrite(next grant) (version string, out outcome, err error) {
+	ctx, cancel := context.WithTimeout(f.ctx, storeTimeout)
+	defer cancel()
+	version, err = f.r.a.grants.commit(ctx, f.version, next)
+	if err != nil {
+		if errors.Is(err, ErrConflict) {
+			return version, writeConflict, err
+		}
+		again, cancel := context.WithTimeout(f.ctx, storeTimeout)
+		defer cancel()
+		_, stored, _, findErr := f.r.a.grants.find(again, f.k.sub)
+		switch {
+		case findErr != nil:
+			return version, writeFailed, err
+		case stored == version:
+		case stored != f.version:
+			return version, writeConflict, err
+		default:
+			return version, writeFailed, err
+		}
+	}
+	f.gr, f.version = next, version
+	return version, writeDone, nil
+}
