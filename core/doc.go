@@ -30,6 +30,36 @@
 // answer that reached nobody, is found within seconds, reported once, and healed
 // by one sign-in.
 //
+// # Threats
+//
+// Who may be trying, and what stands in the way:
+//
+//   - Another site, in the user's browser: a sign-in ends only where its sealed
+//     __Host- cookie is, so nobody can be signed in as somebody else; sign-out,
+//     connect and disconnect are POSTs that check Sec-Fetch-Site and Origin; a
+//     return_to leaves the site only for Config.TrustedOrigins.
+//   - Whoever sees a redirect, in a log, a history or a Referer: the code is
+//     useless without the verifier in the cookie, and counts once.
+//   - Another host of the same domain: it cannot set a __Host- cookie; where a
+//     session cookie is there twice, neither is believed.
+//   - Another authorization server: with Endpoint.Issuer, a callback that names
+//     another issuer (RFC 9207) is refused before the code is sent.
+//   - Another application of Musixmatch: there is no function that makes a token
+//     into a user, because token-metadata does not say whom a token was issued to.
+//   - Whoever reads the store, or a backup: session tokens are there as hashes,
+//     tokens sealed with Config.Keys.
+//   - Whoever writes the store: a sealed record opens only in its own place, so
+//     nobody's grant can be given to somebody else; sessions and old grants can
+//     be put back, and a grant older than what a process remembers is repaired.
+//   - Whoever reads logs, errors or pages: no token, code, state, verifier,
+//     cookie or secret is in them; users appear as a keyed hash.
+//   - A flood of requests: an anonymous request writes nothing to a store, an
+//     attempt to sign in is kept by the browser until it comes back with a code,
+//     and calls to Musixmatch are bounded.
+//
+// A stolen key of Config.Keys, a stolen session cookie and a process that is
+// not one's own are outside of it. The limits of the promise are in SECURITY.md.
+//
 // # How to use it
 //
 // Applications use one of the adapters: nethttpmw, ginmw, echomw. This package
