@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
 )
 
 // binaries are the examples, built when first asked for.
@@ -30,13 +31,14 @@ type binaries struct {
 var plain, racing binaries
 
 func TestMain(m *testing.M) {
-	code := m.Run()
-	for _, b := range []*binaries{&plain, &racing} {
-		if b.dir != "" {
-			os.RemoveAll(b.dir)
+	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
+		for _, b := range []*binaries{&plain, &racing} {
+			if b.dir != "" {
+				os.RemoveAll(b.dir)
+			}
 		}
-	}
-	os.Exit(code)
+		os.Exit(code)
+	}))
 }
 
 func (b *binaries) build(flags ...string) {
