@@ -3,6 +3,7 @@ package core
 import (
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"math"
 	"time"
 
@@ -15,6 +16,12 @@ import (
 //
 // The first byte tells the two apart, and both from a later format.
 type sessionCodec struct{}
+
+// maxSession is the most that an encoded session may be: what grows with every
+// request is a mistake, and belongs elsewhere.
+const maxSession = 1 << 20 // bytes
+
+var errSessionTooLarge = fmt.Errorf("the session is larger than %d bytes", maxSession)
 
 const (
 	sessionPlain = 1
@@ -36,7 +43,15 @@ const (
 var errUndecodable = errors.New("the session cannot be decoded")
 
 // Encode implements scs.Codec.
-func (sessionCodec) Encode(deadline time.Time, values map[string]any) ([]byte, error) {
+func (c sessionCodec) Encode(deadline time.Time, values map[string]any) ([]byte, error) {
+	b, err := c.encode(deadline, values)
+	if len(b) > maxSession {
+		return nil, errSessionTooLarge
+	}
+	return b, err
+}
+
+func (sessionCodec) encode(deadline time.Time, values map[string]any) ([]byte, error) {
 	size := 16
 	for k, v := range values {
 		size += len(k) + 16
@@ -89,7 +104,7 @@ func appendString[S string | []byte](b []byte, s S) []byte {
 
 // Decode implements scs.Codec.
 func (sessionCodec) Decode(b []byte) (time.Time, map[string]any, error) {
-	if len(b) == 0 {
+	if len(b) == 0 || len(b) > maxSession {
 		return time.Time{}, nil, errUndecodable
 	}
 	switch b[0] {
@@ -116,7 +131,7 @@ func (sessionCodec) Decode(b []byte) (time.Time, map[string]any, error) {
 // peekString returns the string that is stored under key, or "". It is not ok
 // if the whole has to be decoded first, or cannot be.
 func peekString(encoded []byte, key string) (text string, ok bool) {
-	if len(encoded) == 0 || encoded[0] != sessionPlain {
+	if len(encoded) == 0 || len(encoded) > maxSession || encoded[0] != sessionPlain {
 		return "", false
 	}
 	r := sessionReader{rest: string(encoded[1:])}

@@ -2,6 +2,7 @@ package core
 
 import (
 	"encoding/gob"
+	"strings"
 	"testing"
 	"time"
 
@@ -50,6 +51,29 @@ func TestSessionCodecRefusesWhatItDoesNotKnow_R_SE_7(t *testing.T) {
 	}
 }
 
+func TestSessionCodecBoundsASession_R_SE_12(t *testing.T) {
+	gob.Register(applicationType{})
+	for name, value := range map[string]func(size int) any{
+		"basic type":       func(size int) any { return strings.Repeat("x", size) },
+		"application type": func(size int) any { return applicationType{[]string{strings.Repeat("x", size)}} },
+	} {
+		b, err := sessionCodec{}.Encode(time.Now(), map[string]any{"cart": value(maxSession - 1000)})
+		require.NoError(t, err, name)
+		_, _, err = sessionCodec{}.Decode(b)
+		require.NoError(t, err, name)
+		_, err = sessionCodec{}.Encode(time.Now(), map[string]any{"cart": value(maxSession)})
+		require.ErrorIs(t, err, errSessionTooLarge, name)
+
+		// A store may hold more all the same.
+		b, err = sessionCodec{}.encode(time.Now(), map[string]any{"cart": value(maxSession)})
+		require.NoError(t, err, name)
+		_, _, err = sessionCodec{}.Decode(b)
+		require.ErrorIs(t, err, errUndecodable, name)
+		_, ok := peekString(b, "cart")
+		require.False(t, ok, name)
+	}
+}
+
 // What decodes, encodes to something that decodes to the same.
 func FuzzSessionCodec(f *testing.F) {
 	for _, values := range []map[string]any{{}, {"a": "b"}, {"n": 1, "t": time.Unix(1, 2).UTC(), "f": 2.5, "b": []byte("x"), "ok": true}} {
@@ -64,9 +88,13 @@ func FuzzSessionCodec(f *testing.F) {
 			return // gob's own matter
 		}
 		deadline, values, err := sessionCodec{}.Decode(b)
+		peeked, ok := peekString(b, "a")
+		require.Equal(t, err == nil, ok, "what is peeked at is what decodes")
 		if err != nil {
 			return
 		}
+		whole, _ := values["a"].(string)
+		require.Equal(t, whole, peeked)
 		again, err := sessionCodec{}.Encode(deadline, values)
 		if err != nil {
 			return // a time with an odd zone does not marshal

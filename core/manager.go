@@ -23,7 +23,7 @@ const (
 // cookie __Host-mxm_session with Secure, HttpOnly and SameSite=Lax, tokens
 // hashed in the store, a lifetime of 24 hours, and a codec that does without
 // gob for basic types. [New] takes Secure and the prefix off where RedirectURL
-// is http. IdleTimeout may be set: it is enforced by [Auth.Wrap], which writes
+// is http. A session holds at most 1 MiB. IdleTimeout may be set: it is enforced by [Auth.Wrap], which writes
 // a session at most once per tenth of it, or minute, not on each request.
 func NewSessions(store scs.CtxStore) *scs.SessionManager {
 	s := newManager()
