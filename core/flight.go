@@ -182,7 +182,7 @@ func (f *flight) wait(ctx context.Context, rejected string) result {
 		select {
 		case <-news:
 		case <-ctx.Done():
-			if err = ctx.Err(); context.Cause(ctx) == errPatience {
+			if err = ctx.Err(); errors.Is(context.Cause(ctx), errPatience) {
 				err = errPatience
 			}
 		}
@@ -190,7 +190,7 @@ func (f *flight) wait(ctx context.Context, rejected string) result {
 		if err == nil || f.landed {
 			continue
 		}
-		if s := f.k.alive(f.r.now(), rejected); s != nil && err == errPatience {
+		if s := f.k.alive(f.r.now(), rejected); s != nil && errors.Is(err, errPatience) {
 			return result{served: s} // it may be killed any moment, and may still do
 		}
 		return result{err: unavailable(err)}

@@ -33,7 +33,7 @@ func (f *flight) salvage(t *tokens, began time.Time) step {
 // closing. Until they are, they are served from memory.
 func (f *flight) keep(mine grant, t *tokens, began time.Time) step {
 	old, received := f.gr, time.Now()
-	lifted, claim := false, claimReread
+	lifted := false
 	for n := 1; ; n++ {
 		out, err := f.write(mine)
 		if out == writeDone {
@@ -47,7 +47,8 @@ func (f *flight) keep(mine grant, t *tokens, began time.Time) step {
 			continue // if it took place after all, the next write will say so
 		}
 		var found bool
-		for claim = claimReread; claim == claimReread; {
+		claim := claimReread
+		for claim == claimReread {
 			if found, err = f.read(); err != nil {
 				time.Sleep(f.r.backoff(n))
 			} else if claim = claimOf(old.Gen, mine, f.gr, found); claim == claimAsk {

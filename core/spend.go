@@ -120,7 +120,7 @@ func (f *flight) unspent(own *ownIntent, cause error) step {
 		return f.inDoubt
 	}
 	f.holding, own.sent = false, false
-	f.clear()
+	_, _ = f.clear()
 	return f.later("", cause)
 }
 

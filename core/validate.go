@@ -141,9 +141,7 @@ func (c *Config) checkPaths(errs *[]error) {
 }
 
 func (c *Config) checkSessions(errs *[]error) {
-	wrong := func(field, format string, args ...any) {
-		*errs = append(*errs, fmt.Errorf(field+": "+format, args...))
-	}
+	wrong := func(field, text string) { *errs = append(*errs, errors.New(field+": "+text)) }
 	if len(c.Keys) == 0 && (c.Sessions != nil || c.Grants != nil) {
 		wrong("Keys", "is required when Sessions or Grants is set: other instances, and this one after a restart, must open what is stored")
 	}

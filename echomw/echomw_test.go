@@ -33,7 +33,7 @@ func TestLogging(t *testing.T) {
 		"Logger": func(log io.Writer) echo.MiddlewareFunc {
 			config := middleware.DefaultLoggerConfig
 			config.Output, config.Format = log, strings.ReplaceAll(config.Format, "${uri}", "${path}")
-			return middleware.LoggerWithConfig(config)
+			return middleware.LoggerWithConfig(config) //nolint:staticcheck // deprecated, and what most applications have
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

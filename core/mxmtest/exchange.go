@@ -87,9 +87,9 @@ func (x *Exchange) send(w http.ResponseWriter) {
 		body = body[:min(x.cutAt, len(body))]
 	}
 	w.WriteHeader(x.Response.Status)
-	w.Write(body)
+	_, _ = w.Write(body)
 	if x.cut {
-		http.NewResponseController(w).Flush()
+		_ = http.NewResponseController(w).Flush()
 		x.Cut()
 	}
 }

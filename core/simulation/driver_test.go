@@ -130,7 +130,7 @@ func (w *world) call(p *process, u *user, number int, d *dice) {
 	}
 	began := time.Now()
 	var err error
-	kind := ""
+	var kind string
 	switch d.n(10) {
 	case 0:
 		kind = "Verify"

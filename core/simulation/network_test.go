@@ -41,7 +41,6 @@ type exchange struct {
 	refresh string    // the refresh token presented
 	user    int       // whose it is; -1: unknown
 	sent    time.Time // when the process came to the first write
-	landed  time.Time // when the server had it in hand
 	issued  *coin     // what it got
 	look    look      // what it asks token-metadata
 	lie     bool      // token-metadata does not tell the truth

@@ -94,7 +94,7 @@ func (a *app) routes() http.Handler {
 
 	// The application's own defence of its own forms, its own session, and then
 	// Musixmatch, which asks AppUser within that session.
-	var handler http.Handler = nethttpmw.Middleware(a.auth)(mux)
+	handler := nethttpmw.Middleware(a.auth)(mux)
 	handler = a.sessions.LoadAndSave(handler)
 	return http.NewCrossOriginProtection().Handler(handler)
 }

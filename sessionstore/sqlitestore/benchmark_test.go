@@ -65,6 +65,7 @@ func BenchmarkGrowth(b *testing.B) {
 			if err != nil {
 				return err
 			}
+			defer insert.Close()
 			for _, token := range tokens {
 				if _, err := insert.ExecContext(ctx, []byte(token), data, expiry.UnixMicro()); err != nil {
 					return err

@@ -2,7 +2,6 @@ package engines
 
 import (
 	"bytes"
-	"io"
 	"net"
 	"sync"
 	"testing"
@@ -156,7 +155,7 @@ func (p *Proxy) serve(client net.Conn) {
 			swallow = true
 			mu.Unlock()
 		}
-		if _, err := server.Write(b[:n]); err != nil && err != io.EOF {
+		if _, err := server.Write(b[:n]); err != nil {
 			break
 		}
 	}
