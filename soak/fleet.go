@@ -131,7 +131,7 @@ func lastLine(file string) string {
 func (f *fleet) kill(in *instance) {
 	f.ledger.kills(in.life, func() { _ = in.cmd.Process.Kill() })
 	<-in.ended
-	_ = in.gate.close()
+	in.gate.close()
 }
 
 // terminate asks the process to end, and returns when it has. It must end well.
@@ -139,7 +139,7 @@ func (f *fleet) terminate(in *instance) error {
 	_ = in.cmd.Process.Signal(syscall.SIGTERM)
 	select {
 	case err := <-in.ended:
-		_ = in.gate.close()
+		in.gate.close()
 		if err != nil {
 			return fmt.Errorf("%s was asked to end: %w", in.life.name, err)
 		}
@@ -183,7 +183,7 @@ func (f *fleet) close() {
 	for _, in := range f.instances {
 		_ = in.cmd.Process.Kill()
 		<-in.ended
-		_ = in.gate.close()
+		in.gate.close()
 	}
 	f.instances = nil
 }
