@@ -1,0 +1,37 @@
+// Command proofs reads what `go test -json` writes, prints it as go test does
+// without -v, and fails if a test failed, or if a test that README.md or
+// SECURITY.md names did not pass: a proof that was skipped proves nothing.
+//
+//	{ go test -json ./...; (cd browsertest && go test -json ./...); } | go run ./internal/proofs
+//
+// It is run where the two documents are. A test counts as passed if it has in
+// any of the runs. Benchmarks are not looked for: they run on demand.
+package main
+
+import (
+	"fmt"
+	"os"
+)
+
+func main() {
+	run := newRun(os.Stdout)
+	if err := run.read(os.Stdin); err != nil {
+		fmt.Println(err)
+		os.Exit(1)
+	}
+	missing := false
+	for _, document := range []string{"README.md", "SECURITY.md"} {
+		text, err := os.ReadFile(document)
+		if err != nil {
+			fmt.Println(err)
+			os.Exit(1)
+		}
+		for _, problem := range run.unproved(string(text)) {
+			fmt.Printf("%s: %s\n", document, problem)
+			missing = true
+		}
+	}
+	if missing || run.failed {
+		os.Exit(1)
+	}
+}
