@@ -54,6 +54,9 @@ func (r *report) verdicts() (all []string) {
 	if n := r.lost(false); n > 0 {
 		all = append(all, fmt.Sprintf("%d losses above the floor", n))
 	}
+	if n := r.counts["spent: "+nothing]; n > 0 { // also of users who have signed in again without noticing
+		all = append(all, fmt.Sprintf("%d spent tokens presented, and nothing explains it", n))
+	}
 	if len(r.dead) > 0 {
 		all = append(all, fmt.Sprintf("%d users whose login is dead at Musixmatch in the end: %s", len(r.dead), strings.Join(r.dead[:min(3, len(r.dead))], ", ")))
 	}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
 
 	"github.com/mxmconnect/mxmconnect/sessionstore/storetest/engines"
 )
@@ -24,7 +25,7 @@ func TestMain(m *testing.M) {
 		main()
 		os.Exit(0)
 	}
-	os.Exit(m.Run())
+	goleak.VerifyTestMain(m)
 }
 
 // command is the command with these flags.
@@ -88,6 +89,7 @@ func TestMutantIsConvicted(t *testing.T) {
 	require.Regexp(t, `ABOVE THE FLOOR: mxm:\d+ must connect again, seed 1: \d\.1 presented a spent token while \d\.1 had the answer`, string(out))
 	require.Regexp(t, `presents f\d+ r<2, which is spent`, string(out), "the timeline says how it came")
 	require.Contains(t, string(out), "losses above the floor")
+	require.Contains(t, string(out), "spent tokens presented, and nothing explains it")
 }
 
 // Without the mutation the same run loses nobody.
@@ -103,12 +105,13 @@ func TestTwoInstances(t *testing.T) {
 // floor, and nothing else is lost.
 func TestKillsOnRedis(t *testing.T) {
 	engines.StartRedis(t).Kill() // skips the test where there is none
-	r := soak(t, "-instances 3 -users 60 -for 9s -pace 400ms -life 5s -refresh-timeout 1s -faults kill=1s,term=2s,cut=2s,crash=4s -seed 1")
+	r := soak(t, "-instances 3 -users 90 -for 12s -pace 300ms -life 5s -refresh-timeout 1s -faults kill=300ms,term=3s,cut=3s,crash=6s,slow=20ms -seed 1")
 	require.Empty(t, r.verdicts())
 	require.Equal(t, r.o.users, r.counts["users served in the end"])
 	for _, k := range []kind{kill, term, cut, crash} {
 		require.Positive(t, r.counts["fault "+string(k)], k)
 	}
+	require.Positive(t, r.counts["refreshes that a kill may have met"])
 	require.LessOrEqual(t, r.lost(true), r.counts["refreshes that a kill may have met"])
 }
 
