@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -16,13 +17,13 @@ import (
 // after it.
 type nthFails struct {
 	core.GrantStore
-	n, fail int
-	after   bool
+	n     atomic.Int64
+	fail  int64
+	after bool
 }
 
 func (s *nthFails) call(do func() error) error {
-	s.n++
-	if s.n != s.fail {
+	if s.n.Add(1) != s.fail {
 		return do()
 	}
 	if s.after {
@@ -51,7 +52,7 @@ func (s *nthFails) CommitGrant(ctx context.Context, key, old string, r core.Reco
 func TestImportAfterAnyStoreFailure(t *testing.T) {
 	for _, after := range []bool{false, true} {
 		interrupted := 0
-		for fail, calls := 1, 1; fail <= calls; fail++ {
+		for fail, calls := int64(1), int64(1); fail <= calls; fail++ {
 			t.Run(fmt.Sprintf("call %d, after it: %t", fail, after), func(t *testing.T) {
 				inBubble(t, func(t *testing.T, w *world) {
 					store := &nthFails{GrantStore: w.store, fail: fail, after: after}
@@ -67,7 +68,7 @@ func TestImportAfterAnyStoreFailure(t *testing.T) {
 					}
 					require.NoError(t, err)
 					require.Equal(t, alice, id)
-					calls = max(calls, store.n)
+					calls = max(calls, store.n.Load())
 					require.Len(t, w.refreshes(), 1)
 					require.Equal(t, w.life().AccessToken, a.token(t))
 				})
