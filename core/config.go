@@ -78,7 +78,7 @@ type Config struct {
 	// [ErrLoginRefused] refuses; any other error makes the login fail as
 	// unavailable. Required in connect mode. Defaults to nil.
 	OnLogin func(ctx context.Context, l *Login) error
-	// OnEvent sees every [Event], synchronously, so it must not block.
+	// OnEvent sees every [Event], synchronously as a rule, so it must not block.
 	// Defaults to nil.
 	OnEvent func(ctx context.Context, e Event)
 	// ErrorHandler renders errors for all adapters; see [WriteError].

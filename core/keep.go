@@ -42,7 +42,7 @@ func (f *flight) keep(mine grant, t *tokens, began time.Time) step {
 		if out == writeFailed {
 			f.cache(mine)
 			f.offer()
-			f.failed(reasonUnavailable, err, time.Time{})
+			f.r.a.work.Go(func() { f.failed(reasonUnavailable, err, time.Time{}) }) // beside it: OnEvent may hang on the same outage
 			time.Sleep(f.r.backoff(n))
 			continue // if it took place after all, the next write will say so
 		}
