@@ -168,6 +168,7 @@ func (w *world) signIn(i *instance) {
 	id, err := i.Import(w.t.Context(), w.srv.Issue(alice).RefreshToken)
 	require.NoError(w.t, err)
 	require.Equal(w.t, alice, id)
+	synctest.Wait() // for what the import leaves for after its answer
 	w.srv.ResetRequests()
 	i.mu.Lock()
 	i.events = nil
