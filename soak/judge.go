@@ -104,12 +104,16 @@ func (l *ledger) mustConnect(userID string, sure bool) (entered bool) {
 }
 
 // signedOut enters a user who is not signed in any more without having signed
-// out. No fault makes that inevitable.
+// out. A session ends when its user stays away; no fault makes it inevitable.
 func (l *ledger) signedOut(userID string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	a := l.account(userID)
-	l.note(a, "is signed out")
+	l.note(a, "is signed out, %s after the last page", a.rest.Round(time.Millisecond))
+	if a.rest > l.idleTimeout-l.idleTimeout/10 {
+		l.counts["sessions that ended because the user was away"]++
+		return
+	}
 	l.lose(a, "signed out", "nobody has signed out", false)
 }
 

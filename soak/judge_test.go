@@ -50,7 +50,7 @@ func TestCause(t *testing.T) {
 			l.spans[0].from, l.spans[0].to, f.last.carriedOut, f.revoked = at(-3), at(10), at(-2.5), by(other, 10)
 		}, cutOffBlind},
 	} {
-		l := newLedger(2 * time.Second)
+		l := newLedger(2*time.Second, time.Minute)
 		l.spans = []*span{{instance: everywhere, from: at(-100), to: at(-90)}}
 		f := &family{refresh: 2, last: &rotation{by: &incarnation{name: "2.1"}, arrived: at(0), carriedOut: at(.1), took: 200 * time.Millisecond, fate: sent, oldExpires: at(0)}}
 		c.change(l, f)
@@ -76,7 +76,7 @@ func TestHealthFindsGrowth(t *testing.T) {
 // A failure is explained by a fault at its time and place, and for a while
 // longer for those who had work under way there.
 func TestExplained(t *testing.T) {
-	l := newLedger(time.Second)
+	l := newLedger(time.Second, time.Minute)
 	ada, ben := l.account("ada"), l.account("ben")
 	l.sending("ada", 1)
 	s := l.begin(kill, 1, "")
@@ -93,4 +93,23 @@ func TestExplained(t *testing.T) {
 	require.False(t, ask(ben, 1, 2*time.Second))
 	require.False(t, ask(ada, 1, 12*time.Second), "before")
 	require.False(t, ask(ada, 0, -8*time.Second), "long after")
+}
+
+// A session may end because its user was away, and for no other reason.
+func TestSignedOut(t *testing.T) {
+	l := newLedger(time.Second, time.Minute)
+	enter := func(ago time.Duration, o outcome) {
+		l.sending("ada", 0)
+		l.enter("ada", 0, "/call", time.Now().Add(-ago), o)
+	}
+	enter(59*time.Second, outcome{status: 200})
+	enter(0, outcome{status: 401, code: "not_signed_in"})
+	l.signedOut("ada")
+	require.Empty(t, l.losses)
+	require.Equal(t, 1, l.counts["sessions that ended because the user was away"])
+	enter(30*time.Second, outcome{status: 200})
+	enter(0, outcome{status: 401, code: "not_signed_in"})
+	l.signedOut("ada")
+	require.Len(t, l.losses, 1)
+	require.False(t, l.losses[0].floor)
 }

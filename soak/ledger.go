@@ -16,6 +16,7 @@ import (
 type ledger struct {
 	began          time.Time
 	refreshTimeout time.Duration
+	idleTimeout    time.Duration
 
 	mu        sync.Mutex
 	lives     map[string]*incarnation
@@ -46,8 +47,10 @@ type account struct {
 	newest   *family
 	used     *family // the newest login whose tokens an instance has used
 	timeline timeline
-	flying   map[int]int // requests under way, by instance
-	left     map[int]time.Time
+	flying   map[int]int       // requests under way, by instance
+	left     map[int]time.Time // when one was last abandoned there
+	seen     time.Time         // when the newest request began that was served in the session
+	rest     time.Duration     // from that to the one that found no session
 }
 
 // family is one login, with all tokens that came from it.
@@ -100,12 +103,11 @@ type exchange struct {
 	fault    tokenFault
 	decided  bool      // Musixmatch has seen it
 	rotation *rotation // what it came to, if it was carried out
-	label    string
 }
 
-func newLedger(refreshTimeout time.Duration) *ledger {
+func newLedger(refreshTimeout, idleTimeout time.Duration) *ledger {
 	return &ledger{
-		began: time.Now(), refreshTimeout: refreshTimeout,
+		began: time.Now(), refreshTimeout: refreshTimeout, idleTimeout: idleTimeout,
 		lives: map[string]*incarnation{}, accounts: map[string]*account{}, families: map[int]*family{},
 		exchanges: map[string]*exchange{}, counts: map[string]int{},
 	}
@@ -140,17 +142,13 @@ func (l *ledger) arrived(r mxmtest.Request, f tokenFault) {
 		l.wrong("%s presents a refresh token that Musixmatch never issued", x.by.name)
 		return
 	}
-	spent := ""
+	older, spent := "", ""
 	if r.Spent {
-		spent = ", which is spent"
+		older, spent = "<", ", which is spent"
 	} else if last := x.family.last; last != nil && last.stored == "" {
 		last.stored = x.by.name + " presents the refresh token" // and an intent goes before it
 	}
-	x.label = fmt.Sprintf("f%d r%d", x.family.id, x.family.refresh)
-	if r.Spent {
-		x.label = fmt.Sprintf("f%d r<%d", x.family.id, x.family.refresh)
-	}
-	l.note(x.family.account, "%s presents %s%s", x.by.name, x.label, spent)
+	l.note(x.family.account, "%s presents f%d r%s%d%s", x.by.name, x.family.id, older, x.family.refresh, spent)
 	if f.kind != "" {
 		l.note(x.family.account, "  fault: %s", f.what)
 		l.spanOf(f.kind, nobodys, x.family.account)

@@ -120,6 +120,7 @@ func (r *report) print(out io.Writer) {
 	row("calls of the API", r.counts["API calls"])
 	row("sign-ins", r.counts["sign-ins"])
 	row("sign-outs, all final", r.counts["sign-outs"])
+	row("sessions that ended because the user was away", r.counts["sessions that ended because the user was away"])
 	row("told to connect again, and connected after all", r.counts["told to connect again, and connected after all"])
 	row("served in the end", r.counts["users served in the end"])
 	head("losses")

@@ -37,7 +37,14 @@ func (l *ledger) enter(userID string, instance int, path string, from time.Time,
 	path, _, _ = strings.Cut(path, "?")
 	l.counts["requests"]++
 	l.counts["answer "+o.class()]++
+	session := path != "/job"
+	if session && o.is(http.StatusUnauthorized, "not_signed_in") {
+		a.rest = from.Sub(a.seen)
+	}
 	if o.status != 0 && o.status < 400 {
+		if session && from.After(a.seen) {
+			a.seen = from
+		}
 		if o.user != "" && o.user != userID {
 			l.wrong("%s is served as %s", userID, o.user)
 		}

@@ -32,7 +32,7 @@ func run(ctx context.Context, o options, out io.Writer) (*report, error) {
 	defer server.close()
 	h := &health{factor: o.heapFactor}
 	h.readParent()
-	l := newLedger(o.refreshTimeout)
+	l := newLedger(o.refreshTimeout, o.idleTimeout)
 	m := newMusixmatch(l)
 	defer m.Close()
 	s := settings{Musixmatch: m.URL, Store: server.url, Key: make([]byte, 32), RefreshTimeout: o.refreshTimeout, IdleTimeout: o.idleTimeout, Mutant: o.mutant}
