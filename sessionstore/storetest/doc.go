@@ -11,7 +11,8 @@
 // run in parallel and use keys that no other case uses, so newStore may return
 // the same store, or an engine that other tests use too.
 //
-// [Faulty] wraps a store and breaks it on demand; [Benchmark] measures one.
+// [Faulty] wraps a store and breaks it on demand. [Benchmark] measures one, and
+// [BenchmarkGrowth] how it bears many sessions.
 package storetest
 
 import (

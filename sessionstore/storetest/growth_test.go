@@ -56,7 +56,7 @@ func TestBenchmarkGrowth(t *testing.T) {
 	}
 	out, err := run("MXM_BENCH_SESSIONS=10000")
 	require.NoError(t, err, out)
-	require.Regexp(t, `BenchmarkGrowth/1-?\d*\s+3\s+\S+ ns/op\s+\S+ raw-ns/op\s+\S+ x-raw\n`, out)
+	require.Regexp(t, `BenchmarkGrowth/1-?\d*\s+3\s+\S+ ns/op\s+\S+ raw-ns/op\s+\S+ x-one\s+\S+ x-raw\n`, out)
 	require.Regexp(t, `BenchmarkGrowth/10000-?\d*\s+3\s+\S+ ns/op\s+300\.0 B/session`, out)
 
 	out, err = run("MXM_BENCH_SESSIONS=1", "MXM_LOSE=1")
