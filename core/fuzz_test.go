@@ -69,7 +69,8 @@ func FuzzGrantRecord(f *testing.F) {
 	const sub = "mxm:1"
 	for _, seed := range []string{
 		`{"base_url":"https://connect.example","client_id":"client","sub":"mxm:1","gen":1,"status":"live","intent":{"id":"i","attempt":1}}`,
-		`{"BASE_URL":"https://connect.example","client_id":"client","sub":"mxm:1"}`, `{"sub":"mxm:2"}`, `{}`, `null`, ``,
+		`{"BASE_URL":"https://connect.example","client_id":"client","sub":"mxm:1"}`, `{"sub":"mxm:2"}`,
+		`{"base_url":"https://connect.example","client_id":"client","sub":"mxm:2"}`, `{"base_url":"https://connect.example","client_id":"c","sub":"mxm:1"}`, `{}`, `null`, ``,
 	} {
 		f.Add([]byte(seed))
 	}
@@ -116,6 +117,7 @@ func FuzzGrantRecord(f *testing.F) {
 func FuzzIntrospection(f *testing.F) {
 	for _, seed := range []string{
 		`{"active":true,"sub":"mxm:1"}`, `{"active":false}`, `{"active":"true","sub":"mxm:1"}`, `{"ACTIVE":true,"sub":"mxm:1"}`,
+		`{"active":true}`, `{"active":true,"sub":" mxm:1"}`,
 		`{"active":false,"active":true,"sub":"mxm:1"}`, `{"active":true,"sub":"mxm:1"}{}`, `[]`, `null`, ``,
 	} {
 		f.Add("application/json", seed)
@@ -146,6 +148,7 @@ func FuzzIntrospection(f *testing.F) {
 func FuzzErrorAnswer(f *testing.F) {
 	f.Add(400, `{"error":"invalid_grant","error_description":"canary"}`, "", "")
 	f.Add(503, `<html>`, "120", "Mon, 02 Jan 2006 15:04:05 GMT")
+	f.Add(401, `{"error":"canary"}`, "", "")
 	f.Add(429, `{"error":["invalid_grant"]}`, "Mon, 02 Jan 2170 15:04:05 GMT", "yesterday")
 	f.Add(500, ``, "-9223372036854775808", "")
 	f.Fuzz(func(t *testing.T, status int, body, retryAfter, date string) {

@@ -20,6 +20,7 @@ func FuzzRequest(f *testing.F) {
 	for _, seed := range [][5]string{
 		{"POST", "/oauth/token", "", form, credentials + "&grant_type=client_credentials"},
 		{"POST", "/oauth/token", "", form, credentials + "&grant_type=client_credentials&client_id=x"},
+		{"POST", "/oauth/token", "", form, "client_id=" + mxmtest.DefaultClientID + "&client_secret=x&grant_type=client_credentials"},
 		{"POST", "/oauth/token", "Basic dGVzdDp0ZXN0", form, "grant_type=client_credentials"},
 		{"POST", "/oauth/token?grant_type=client_credentials", "", form, credentials},
 		{"POST", "/oauth/token", "", "text/plain", credentials + "&grant_type=client_credentials"},
