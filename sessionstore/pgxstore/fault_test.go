@@ -209,6 +209,29 @@ func TestFailoverThatLosesTheLastWrite(t *testing.T) {
 	require.False(t, found)
 }
 
+// With synchronous replication, what the standby lacks was not acknowledged.
+func TestSynchronousFailoverLosesNothing(t *testing.T) {
+	primary := engines.StartPostgres(t, "synchronous_standby_names=*")
+	proxy, replication := engines.StartProxy(t, primary.Addr), engines.StartProxy(t, primary.Addr)
+	standby := engines.StartStandby(t, replication.Addr)
+	s, _ := open(t, strings.Replace(primary.URL(), primary.Addr, proxy.Addr, 1))
+	ctx := t.Context()
+	require.NoError(t, s.CommitGrant(ctx, "g", "", core.Record{Version: "v1"}))
+
+	replication.SetDown(true)
+	short, cancel := context.WithTimeout(ctx, 500*time.Millisecond)
+	defer cancel()
+	require.ErrorIs(t, s.CommitGrant(short, "g", "v1", core.Record{Version: "v2"}), context.DeadlineExceeded)
+	primary.Kill()
+	standby.Promote()
+	proxy.SetTarget(standby.Addr)
+	require.Eventually(t, func() bool { // the pool still holds connections to the dead one
+		_, _, err := s.FindGrant(ctx, "g")
+		return err == nil
+	}, 10*time.Second, 10*time.Millisecond)
+	require.Equal(t, "v1", version(t, s, "g"))
+}
+
 // R-ST-4: a dump holds no token under which a session is found.
 func TestDumpHoldsNoSessionToken(t *testing.T) {
 	p := engines.StartPostgres(t)
