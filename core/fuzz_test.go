@@ -240,13 +240,16 @@ func FuzzReturnTo(f *testing.F) {
 // Of what a browser can send our reader of cookies finds what net/http's finds,
 // and never fewer of a name: a second one was planted.
 func FuzzCookieHeader(f *testing.F) {
-	for _, seed := range []string{"s=v", "a=b; s=v", "s=v; s=w", "s=v;s=w", ` s = v`, `s="v"`, "xs=v; s", "s==", ";;s=v;", "s\r="} {
+	for _, seed := range []string{"s=v", "a=b; s=v", "s=v; s=w", "s=v;s=w", ` s = v`, `s="v"`, "xs=v; s", "s==", ";;s=v;"} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, header string) {
+		if strings.ContainsAny(header, "\r\n") {
+			return // no header holds a line end
+		}
 		for part := range strings.SplitSeq(header, ";") {
-			if name, _, ok := strings.Cut(part, "="); !ok || name != strings.TrimRight(name, " \t\r\n") {
-				return // browsers trim names when they store them, and write every "="; no header has line ends
+			if name, _, ok := strings.Cut(part, "="); !ok || name != strings.TrimRight(name, " \t") {
+				return // browsers trim names when they store them, and write every "="
 			}
 		}
 		r := &http.Request{Header: http.Header{"Cookie": {header}}}
