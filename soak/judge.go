@@ -54,7 +54,7 @@ func (l *ledger) why(f *family, now time.Time) (cause string, floor bool) {
 		return answerLost, true
 	case !r.by.killed.IsZero() && l.awake(r.by, r.carriedOut, r.by.killed) < mustWrite:
 		return killedEarly, true
-	case r.fate == gone && r.took >= l.refreshTimeout*9/10:
+	case r.took >= l.refreshTimeout*9/10: // whether or not somebody was still there for it
 		if r.by.stopped(r.arrived, r.arrived.Add(r.took)) > 0 {
 			return pausedPost, true
 		}

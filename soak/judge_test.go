@@ -25,6 +25,7 @@ func TestCause(t *testing.T) {
 		"answer lost":         {func(_ *ledger, f *family) { f.last.fate = dropped }, answerLost},
 		"gave up in time":     {func(_ *ledger, f *family) { f.last.fate, f.last.took = gone, 2*time.Second }, answerLate},
 		"gave up early":       {func(_ *ledger, f *family) { f.last.fate, f.last.took = gone, time.Second }, ""},
+		"answered late":       {func(_ *ledger, f *family) { f.last.took = 2 * time.Second }, answerLate},
 		"killed at once":      {func(_ *ledger, f *family) { f.last.by.killed = at(.2) }, killedEarly},
 		"killed before":       {func(_ *ledger, f *family) { f.last.by.killed, f.last.carriedOut = at(.1), at(.3) }, killedEarly},
 		"killed late":         {func(_ *ledger, f *family) { f.last.by.killed = at(5) }, ""},
