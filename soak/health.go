@@ -24,7 +24,7 @@ type reading struct {
 
 const (
 	// What pools and timers may keep, on top of what there was before anybody came.
-	spareGoroutines = 30
+	spareGoroutines = 10
 	spareHeap       = 8 << 20
 )
 

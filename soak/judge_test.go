@@ -66,11 +66,11 @@ func TestCause(t *testing.T) {
 func TestHealthFindsGrowth(t *testing.T) {
 	h := &health{factor: 2}
 	r := h.row("1.1")
-	*r = reading{"1.1", usageOf{10, 1 << 20}, usageOf{100, 4 << 20}, usageOf{40, 16 << 20}}
+	*r = reading{"1.1", usageOf{10, 1 << 20}, usageOf{100, 4 << 20}, usageOf{20, 16 << 20}}
 	require.Empty(t, h.problems())
-	r.end = usageOf{41, 16<<20 + 1}
+	r.end = usageOf{21, 16<<20 + 1}
 	require.Len(t, h.problems(), 2)
-	h.row("2.7").end = usageOf{41, 100 << 20} // started late: its heap cannot be compared
+	h.row("2.7").end = usageOf{21, 100 << 20} // started late: its heap cannot be compared
 	require.Len(t, h.problems(), 3)
 }
 
