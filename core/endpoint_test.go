@@ -45,6 +45,8 @@ func TestSalvage_R_TE_7(t *testing.T) {
 		"no access token":        {`{"token_type":"Bearer","refresh_token":"r"}`, "", "r", true, false},
 		"line end in access":     {`{"access_token":"a\r\nb","token_type":"Bearer","refresh_token":"r"}`, "", "r", true, false},
 		"access is a number":     {`{"access_token":1,"token_type":"Bearer","refresh_token":"r"}`, "", "r", true, false},
+		"refresh is a number":    {`{"access_token":"a","token_type":"Bearer","refresh_token":1}`, "a", "", false, false}, // there, and unreadable
+		"refresh is null":        {`{"access_token":"a","token_type":"Bearer","refresh_token":null}`, "a", "", true, true},
 		"cut after the refresh":  {`{"refresh_token":"r","access_token":"a`, "", "r", false, false},
 		"cut inside it":          {`{"access_token":"a","refresh_token":"r`, "a", "", false, false},
 		"data behind it":         {`{"access_token":"a","token_type":"Bearer","refresh_token":"r"} x`, "a", "r", false, false},
