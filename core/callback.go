@@ -159,7 +159,7 @@ func (a *Auth) check(f flow, answer authorizationAnswer, appUser string) (checke
 	if f.Purpose != purpose {
 		return none, ErrState, errors.New("the attempt was for another purpose")
 	}
-	if !bytes.Equal(f.AppUser, sum(appUser)) {
+	if !bytes.Equal(f.AppUser, appUserSum(appUser)) {
 		return none, ErrUserChanged, errors.New("another user was signed in when the attempt began")
 	}
 	switch answer.refusal {

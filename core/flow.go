@@ -33,7 +33,7 @@ type flow struct {
 	Verifier string    `json:"verifier"`
 	ReturnTo string    `json:"return_to,omitempty"`
 	Purpose  string    `json:"purpose"`
-	AppUser  []byte    `json:"app_user,omitempty"` // SHA-256, which takes the same room for any user
+	AppUser  []byte    `json:"app_user,omitempty"` // see appUserSum
 	Issuer   string    `json:"issuer"`
 	Created  time.Time `json:"created"`
 }
@@ -47,7 +47,7 @@ func (a *Auth) startFlow(w http.ResponseWriter, r *http.Request, purpose, appUse
 		Verifier: oauth2.GenerateVerifier(),
 		ReturnTo: returnTo,
 		Purpose:  purpose,
-		AppUser:  sum(appUser),
+		AppUser:  appUserSum(appUser),
 		Issuer:   a.cfg.BaseURL,
 		Created:  time.Now(),
 	}
@@ -134,6 +134,15 @@ func (a *Auth) flowCookieName(state string) string {
 		return hostPrefix + name
 	}
 	return name
+}
+
+// appUserSum is all that it takes to know a user again. Browsers drop a cookie
+// of 4 KiB, and how long a user is, is up to the application.
+func appUserSum(appUser string) []byte {
+	if appUser == "" {
+		return nil
+	}
+	return sum(appUser)
 }
 
 func sum(s string) []byte {
