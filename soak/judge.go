@@ -110,7 +110,7 @@ func (l *ledger) signedOut(userID string) {
 	defer l.mu.Unlock()
 	a := l.account(userID)
 	l.note(a, "is signed out, %s after the last page", a.rest.Round(time.Millisecond))
-	if a.rest > l.idleTimeout-l.idleTimeout/10 {
+	if a.rest > l.idleTimeout-time.Second {
 		l.counts["sessions that ended because the user was away"]++
 		return
 	}
