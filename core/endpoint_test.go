@@ -177,12 +177,12 @@ func TestEveryDialerIsGated(t *testing.T) {
 			dials++
 			return (&net.Dialer{}).DialContext(ctx, network, addr)
 		}},
-		"Dial": {TLSClientConfig: settings, Dial: func(network, addr string) (net.Conn, error) { //nolint:staticcheck
+		"Dial": {TLSClientConfig: settings, Dial: func(network, addr string) (net.Conn, error) {
 			dials++
 			return net.Dial(network, addr)
 		}},
 		"DialTLSContext": {DialTLSContext: func(_ context.Context, network, addr string) (net.Conn, error) { return overTLS(network, addr) }},
-		"DialTLS":        {DialTLS: overTLS}, //nolint:staticcheck
+		"DialTLS":        {DialTLS: overTLS},
 	} {
 		dials = 0
 		requests.Store(0)

@@ -35,6 +35,7 @@ func newKeyring(keys [][]byte) (keyring, error) {
 	for i, k := range keys {
 		key, err := newSealingKey(k)
 		if err != nil {
+			//lint:ignore ST1005 it begins with the name of a field
 			errs = append(errs, fmt.Errorf("Keys[%d]: %w", i, err))
 			continue
 		}

@@ -43,10 +43,12 @@ func singleUse(base http.RoundTripper) http.RoundTripper {
 
 	// The deprecated fields are in force where their successors are not set.
 	dial, dialTLS := t.DialContext, t.DialTLSContext
-	if plain := t.Dial; dial == nil && plain != nil { //nolint:staticcheck
+	//lint:ignore SA1019 see above
+	if plain := t.Dial; dial == nil && plain != nil {
 		dial = func(_ context.Context, network, addr string) (net.Conn, error) { return plain(network, addr) }
 	}
-	if plain := t.DialTLS; dialTLS == nil && plain != nil { //nolint:staticcheck
+	//lint:ignore SA1019 see above
+	if plain := t.DialTLS; dialTLS == nil && plain != nil {
 		dialTLS = func(_ context.Context, network, addr string) (net.Conn, error) { return plain(network, addr) }
 	}
 	if dial == nil {

@@ -33,7 +33,8 @@ func TestLogging(t *testing.T) {
 		"Logger": func(log io.Writer) echo.MiddlewareFunc {
 			config := middleware.DefaultLoggerConfig
 			config.Output, config.Format = log, strings.ReplaceAll(config.Format, "${uri}", "${path}")
-			return middleware.LoggerWithConfig(config) //nolint:staticcheck // deprecated, and what most applications have
+			//lint:ignore SA1019 it is what most applications have
+			return middleware.LoggerWithConfig(config)
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
