@@ -3,10 +3,13 @@
 package main
 
 import (
+	"net/http"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/mxmconnect/mxmconnect/core/mxmtest"
 )
 
 // What is at the floor, and what is not, for a refresh that was sent ten
@@ -113,4 +116,21 @@ func TestSignedOut(t *testing.T) {
 	l.signedOut("ada")
 	require.Len(t, l.losses, 1)
 	require.False(t, l.losses[0].floor)
+}
+
+// Of two logins that overlap the older may be stored last. It is the one to judge.
+func TestTheLoginInUseIsJudged(t *testing.T) {
+	l := newLedger(time.Second, time.Minute)
+	l.born(0, 1)
+	for id := range 2 {
+		l.carriedOut(mxmtest.Request{GrantType: "authorization_code", UserID: "ada", Family: id + 1, Outcome: mxmtest.OK}, tokens{})
+	}
+	l.signedIn("ada")
+	refresh := mxmtest.Request{GrantType: "refresh_token", UserID: "ada", Family: 1, Header: http.Header{byHeader: {"1.1"}, idHeader: {"7"}}}
+	l.arrived(refresh, tokenFault{kind: lost, loses: true})
+	refresh.Outcome = mxmtest.OK
+	l.carriedOut(refresh, tokens{})
+	l.answered("7", false, false)
+	require.True(t, l.mustConnect("ada", false))
+	require.Equal(t, []loss{{what: "must connect again", userID: "ada", floor: true, cause: answerLost}}, l.losses)
 }

@@ -45,7 +45,7 @@ type stoppage struct{ from, to time.Time } // to is zero while it lasts
 type account struct {
 	id       string
 	newest   *family
-	used     *family // the newest login whose tokens an instance has used
+	used     *family // the login whose tokens an instance has used last
 	timeline timeline
 	flying   map[int]int       // requests under way, by instance
 	left     map[int]time.Time // when one was last abandoned there
@@ -252,12 +252,9 @@ func (l *ledger) called(r mxmtest.Request) {
 	}
 }
 
-// uses takes note that a login is in use. l.mu is held.
-func (l *ledger) uses(f *family) {
-	if a := f.account; a.used == nil || a.used.id < f.id {
-		a.used = f
-	}
-}
+// uses takes note that a login is in use. It need not be the newest: of two that
+// overlapped, the one that was stored last counts. l.mu is held.
+func (l *ledger) uses(f *family) { f.account.used = f }
 
 // signedIn enters that a user saw a sign-in succeed.
 func (l *ledger) signedIn(userID string) {

@@ -53,10 +53,11 @@ func (l *ledger) enter(userID string, instance int, path string, from time.Time,
 	if o.left {
 		return
 	}
+	if o.is(http.StatusUnauthorized, "reconnect") || o.is(http.StatusUnauthorized, "not_signed_in") {
+		return // judged elsewhere
+	}
 	l.note(a, "%s at %d after %s: %s", path, instance+1, now.Sub(from).Round(time.Millisecond), o.class())
 	switch {
-	case o.is(http.StatusUnauthorized, "reconnect"), o.is(http.StatusUnauthorized, "not_signed_in"):
-		// judged elsewhere
 	case l.explained(a, instance, from, now):
 		l.counts["failed in a fault's time"]++
 	default:
