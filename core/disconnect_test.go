@@ -1,36 +1,53 @@
 package core_test
 
 import (
-	"context"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/mxmconnect/mxmconnect/core"
+	"github.com/mxmconnect/mxmconnect/core/mxmtest"
 )
 
-// commits counts what is written to a store of grants.
-type commits struct {
-	core.GrantStore
-	n int
-}
-
-func (c *commits) CommitGrant(ctx context.Context, key, old string, r core.Record) error {
-	c.n++
-	return c.GrantStore.CommitGrant(ctx, key, old, r)
-}
-
-// Nobody is not a user: an application that passes on the UserID of a visitor
-// is told so, and the store gets no tombstone for it.
-func TestDisconnectOfNobody(t *testing.T) {
-	store := &commits{GrantStore: core.NewMemory()}
-	auth, err := core.New(core.Config{
-		ClientID: "client", ClientSecret: "secret", RedirectURL: "https://app.example/callback",
-		Grants: store, Keys: testKeys,
+// A login that was given up may be written after all, and after a disconnect.
+func TestDisconnectFencesLateLogins(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		a := w.start()
+		var late func() error
+		a.store.watch(func(c storeCall) error {
+			if c.op == "commit" && late == nil {
+				late = c.late
+				return errStoreDown
+			}
+			return c.do()
+		})
+		_, err := a.Import(t.Context(), w.srv.Issue(alice).RefreshToken)
+		require.ErrorIs(t, err, core.ErrUnavailable)
+		require.NoError(t, a.Disconnect(t.Context(), alice))
+		require.ErrorIs(t, late(), core.ErrConflict)
+		require.ErrorIs(t, a.tokenErr(t, time.Second), core.ErrReconnect)
 	})
-	require.NoError(t, err)
-	require.ErrorIs(t, auth.Disconnect(t.Context(), ""), core.ErrNotSignedIn)
-	require.Zero(t, store.n)
-	require.NoError(t, auth.Disconnect(t.Context(), alice), "having nothing to end is not an error")
-	require.Equal(t, 1, store.n)
+}
+
+// A login that comes between Disconnect's look and its write stays, with
+// everything that a revocation of the older tokens could end.
+func TestDisconnectOfWhatALoginReplaced(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		w.srv.Configure(func(s *mxmtest.Settings) { s.Revocation = true })
+		revoking := func(c *core.Config) { c.Endpoint.RevocationURL = w.srv.URL + "/oauth/revoke" }
+		a, b := w.start(revoking), w.start(revoking)
+		w.signIn(a)
+		a.store.watch(func(c storeCall) error {
+			if c.op == "commit" && c.n == 1 {
+				w.signIn(b)
+			}
+			return c.do()
+		})
+		require.NoError(t, a.Disconnect(t.Context(), alice))
+		for _, r := range w.srv.Requests() {
+			require.NotEqual(t, mxmtest.Revocation, r.Endpoint)
+		}
+		require.True(t, w.srv.IsLive(b.token(t)))
+	})
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/mxmconnect/mxmconnect/core"
+	"github.com/mxmconnect/mxmconnect/core/mxmtest"
 )
 
 func TestRefreshWhenDue(t *testing.T) {
@@ -56,4 +57,67 @@ func TestHangingOnEventDelaysNoWrite(t *testing.T) {
 		require.Equal(t, token, w.start().token(t), "another process finds it in the store")
 		require.Equal(t, token, w.life().AccessToken)
 	})
+}
+
+// Failures that are long over do not make the next one take longer.
+func TestBackoffBeginsAnew(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		a := w.start()
+		w.signIn(a)
+		blip := func() {
+			a.store.watch(func(c storeCall) error {
+				if c.op == "find" && c.n == 1 {
+					return errStoreDown
+				}
+				return c.do()
+			})
+		}
+		for range 20 {
+			time.Sleep(lease + time.Second)
+			blip()
+			a.token(t)
+			time.Sleep(lease + time.Second)
+			a.token(t)
+		}
+		time.Sleep(time.Hour)
+		blip()
+		asked := time.Now()
+		a.token(t)
+		require.Less(t, time.Since(asked), time.Second)
+	})
+}
+
+// A terminal loss is reported once, also when the store wrote the mark, said
+// that it did not, and could not be read for a while.
+func TestMarkWithoutAnAnswer(t *testing.T) {
+	for reason, mark := range map[string]int{"revoked": 2, "sub_changed": 3} {
+		t.Run(reason, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, w *world) {
+				a := w.start()
+				w.signIn(a)
+				untilDue()
+				if mark == 2 {
+					w.srv.Revoke(alice)
+				} else {
+					w.srv.Fail(mxmtest.Metadata, mxmtest.SetField("sub", `"mxm:200000000000000000002"`))
+				}
+				unreadable := 0
+				a.store.watch(func(c storeCall) error {
+					switch {
+					case c.op == "commit" && c.n == mark:
+						unreadable = 2
+						require.NoError(t, c.do())
+						return errStoreDown
+					case c.op == "find" && unreadable > 0:
+						unreadable--
+						return errStoreDown
+					}
+					return c.do()
+				})
+				a.tokenErr(t, time.Minute)
+				time.Sleep(time.Minute)
+				w.lost(reason, 1, a)
+			})
+		})
+	}
 }
