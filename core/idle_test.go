@@ -1,0 +1,98 @@
+package core
+
+import (
+	"net/http"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/alexedwards/scs/v2"
+	"github.com/stretchr/testify/require"
+)
+
+func TestIdleTimeout_R_SE_6(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const idle = 30 * time.Minute
+		a, store := newSessionAuth(t, func(m *scs.SessionManager) { m.IdleTimeout = idle })
+		b := browser{}
+		signIn(t, a, b, "mxm:1")
+		for range 12 { // six hours in use
+			time.Sleep(idle)
+			user, w := whoAmI(a, b)
+			require.Equal(t, "mxm:1", user)
+			require.Empty(t, w.Header().Values("Set-Cookie"))
+		}
+		store.commits.Store(0)
+		for range 600 { // ten minutes, a request each second
+			time.Sleep(time.Second)
+			whoAmI(a, b)
+		}
+		require.LessOrEqual(t, store.commits.Load(), int32(10), "written once a minute at most")
+		time.Sleep(idle + a.touchEvery() + time.Second)
+		user, w := whoAmI(a, b)
+		require.Empty(t, user)
+		require.Contains(t, w.Header().Get("Set-Cookie"), "Max-Age=0", "the cookie is removed")
+		require.Empty(t, b)
+	})
+}
+
+func TestAbsoluteLifetime_R_SE_6(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, _ := newSessionAuth(t, func(m *scs.SessionManager) { m.IdleTimeout = time.Hour })
+		b := browser{}
+		signIn(t, a, b, "mxm:1")
+		for range 47 {
+			time.Sleep(30 * time.Minute)
+			serve(a, b, func(w http.ResponseWriter, r *http.Request) {
+				require.NotEmpty(t, UserID(r.Context()))
+				require.NoError(t, a.cfg.Sessions.RenewToken(r.Context()), "which begins scs's lifetime anew")
+			})
+		}
+		time.Sleep(31 * time.Minute)
+		user, _ := whoAmI(a, b)
+		require.Empty(t, user)
+	})
+}
+
+// The application may keep its own session for longer than a sign-in lasts.
+func TestAbsoluteLifetimeEndsOurPartOnly_R_SE_6(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sessions := newManager()
+		sessions.Store, sessions.Codec, sessions.Lifetime, sessions.Cookie.Name = NewMemory(), scs.GobCodec{}, 24*time.Hour, "session"
+		a := newTestAuth(t, func(c *Config) { c.Sessions, c.Keys = sessions, [][]byte{testKey(1)} })
+		b := browser{}
+		serve(a, b, func(_ http.ResponseWriter, r *http.Request) {
+			sessions.Put(r.Context(), "app", "ann")
+			require.NoError(t, a.sessionOf(r.Context()).signIn(r.Context(), "mxm:1"))
+		})
+		time.Sleep(23 * time.Hour)
+		serve(a, b, func(_ http.ResponseWriter, r *http.Request) {
+			require.Equal(t, "mxm:1", UserID(r.Context()))
+			require.NoError(t, sessions.RenewToken(r.Context()))
+		})
+		time.Sleep(2 * time.Hour)
+		for range 2 {
+			serve(a, b, func(_ http.ResponseWriter, r *http.Request) {
+				require.Empty(t, UserID(r.Context()))
+				require.Equal(t, "ann", sessions.GetString(r.Context(), "app"))
+			})
+		}
+	})
+}
+
+// A touch by a request that loaded the session long ago does not undo what
+// another one has changed meanwhile.
+func TestTouchUndoesNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, _ := newSessionAuth(t, func(m *scs.SessionManager) { m.IdleTimeout = time.Hour })
+		b := browser{}
+		signIn(t, a, b, "mxm:1")
+		time.Sleep(30 * time.Minute)
+		serve(a, b, func(w http.ResponseWriter, r *http.Request) { // touches, and is slow
+			serve(a, b, func(w http.ResponseWriter, r *http.Request) { a.cfg.Sessions.Put(r.Context(), "cart", "full") })
+		})
+		serve(a, b, func(w http.ResponseWriter, r *http.Request) {
+			require.Equal(t, "full", a.cfg.Sessions.GetString(r.Context(), "cart"))
+		})
+	})
+}
