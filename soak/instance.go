@@ -20,6 +20,7 @@ import (
 
 	"github.com/mxmconnect/mxmconnect/core"
 	"github.com/mxmconnect/mxmconnect/core/mxmtest"
+	"github.com/mxmconnect/mxmconnect/internal/stores"
 	"github.com/mxmconnect/mxmconnect/nethttpmw"
 )
 
@@ -69,7 +70,7 @@ func instanceMain() int {
 }
 
 func (s settings) serve(ctx context.Context, log *slog.Logger) error {
-	store, closeStore, err := openStore(ctx, s.Store)
+	store, closeStore, err := stores.Open(ctx, s.Store)
 	if err != nil {
 		return err
 	}

@@ -22,7 +22,7 @@ import (
 
 	"github.com/mxmconnect/mxmconnect/core"
 	"github.com/mxmconnect/mxmconnect/examples/internal/setup"
-	"github.com/mxmconnect/mxmconnect/examples/internal/stores"
+	"github.com/mxmconnect/mxmconnect/internal/stores"
 )
 
 const (
@@ -60,7 +60,7 @@ func run(ctx context.Context, log *slog.Logger) (err error) {
 	}
 	store, closeStore, err := stores.Open(ctx, storeURL)
 	if err != nil {
-		return err
+		return &setup.Mistake{Variable: "MXM_STORE", Problem: err.Error()}
 	}
 	defer closeStore()
 	cfg.Grants = store

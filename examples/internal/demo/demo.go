@@ -13,7 +13,7 @@ import (
 
 	"github.com/mxmconnect/mxmconnect/core"
 	"github.com/mxmconnect/mxmconnect/examples/internal/setup"
-	"github.com/mxmconnect/mxmconnect/examples/internal/stores"
+	"github.com/mxmconnect/mxmconnect/internal/stores"
 )
 
 const basePath = "/auth/musixmatch" // of login, logout and disconnect, wherever the callback is registered
@@ -60,7 +60,7 @@ func run(ctx context.Context, log *slog.Logger, route func(*Demo) http.Handler) 
 
 	store, closeStore, err := stores.Open(ctx, storeURL)
 	if err != nil {
-		return err
+		return &setup.Mistake{Variable: "MXM_STORE", Problem: err.Error()}
 	}
 	defer closeStore()
 	if cfg.Keys == nil {

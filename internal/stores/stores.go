@@ -16,7 +16,6 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/mxmconnect/mxmconnect/core"
-	"github.com/mxmconnect/mxmconnect/examples/internal/setup"
 	"github.com/mxmconnect/mxmconnect/sessionstore/memstore"
 	"github.com/mxmconnect/mxmconnect/sessionstore/pgxstore"
 	"github.com/mxmconnect/mxmconnect/sessionstore/redisstore"
@@ -39,8 +38,8 @@ const (
 
 var errURL = errors.New("must be memory:, sqlite:PATH, redis://HOST:PORT/DB or postgres://USER:PASSWORD@HOST:PORT/DB")
 
-// Open opens memory:, sqlite:PATH, redis://… or postgres://…, the value of
-// MXM_STORE. Call close in the end.
+// Open opens memory:, sqlite:PATH, redis://… or postgres://…. The error does not
+// hold the password that may be in storeURL. Call close in the end.
 func Open(ctx context.Context, storeURL string) (store Store, close func(), err error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
@@ -58,7 +57,7 @@ func Open(ctx context.Context, storeURL string) (store Store, close func(), err 
 		err = errURL
 	}
 	if err != nil {
-		return nil, nil, &setup.Mistake{Variable: "MXM_STORE", Problem: problem(err, storeURL)}
+		return nil, nil, problem(err, storeURL)
 	}
 	return store, close, nil
 }
@@ -117,15 +116,15 @@ func openPostgres(ctx context.Context, storeURL string) (Store, func(), error) {
 
 // problem says why a store cannot be opened, in one line and without the
 // password that may be in its URL.
-func problem(err error, storeURL string) string {
+func problem(err error, storeURL string) error {
 	if errors.Is(err, errURL) {
-		return err.Error()
+		return err
 	}
 	text := "cannot be opened: " + strings.Join(strings.Fields(err.Error()), " ")
 	if u, err := url.Parse(storeURL); err == nil && u.User != nil {
 		if password, _ := u.User.Password(); password != "" && strings.Contains(text, password) {
-			return "cannot be opened"
+			text = "cannot be opened"
 		}
 	}
-	return text
+	return errors.New(text)
 }
