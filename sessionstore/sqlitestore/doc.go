@@ -22,8 +22,10 @@
 //	file:app.db?_journal_mode=WAL&_busy_timeout=5000&_synchronous=FULL
 //
 // The file belongs on a local disk: WAL does not work across a network. It holds
-// sealed grants and session data: Open gives it, and the files that SQLite
-// puts beside it, the mode 0600, which New leaves to you.
+// sealed grants, and sessions, which are not sealed: Open gives it, and the files
+// that SQLite puts beside it, the mode 0600, which New leaves to you. A process
+// that has it open must not read it in another way, as to copy it: closing the
+// copied file ends SQLite's locks. VACUUM INTO makes a copy.
 //
 // # What can be lost
 //

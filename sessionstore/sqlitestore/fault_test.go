@@ -249,7 +249,7 @@ func TestOpenRefuses(t *testing.T) {
 	_, err := sqlitestore.Open(filepath.Join(t.TempDir(), "missing", "app.db"))
 	require.ErrorIs(t, err, os.ErrNotExist)
 	_, err = sqlitestore.Open(t.TempDir())
-	require.Error(t, err)
+	require.ErrorContains(t, err, "is not a file")
 	path := filepath.Join(t.TempDir(), "text")
 	require.NoError(t, os.WriteFile(path, []byte(strings.Repeat("this is no database ", 100)), 0o600))
 	_, err = sqlitestore.Open(path)

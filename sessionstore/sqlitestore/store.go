@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -61,18 +62,31 @@ func Open(path string) (*Store, error) {
 	return s, nil
 }
 
+var creating sync.Mutex
+
 // protect creates the file, so that it is never readable by others, not even
-// for a moment. SQLite gives its journals the mode of the database.
+// for a moment. SQLite gives its journals the mode of the database. A file that
+// is there is not opened: to close it again would end every lock that this
+// process has on it, and with them the databases that it has open.
 func protect(path string) error {
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+	creating.Lock()
+	defer creating.Unlock()
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL, 0o600)
+	if err == nil {
+		return f.Close()
+	}
+	if !errors.Is(err, os.ErrExist) {
+		return err
+	}
+	info, err := os.Stat(path)
 	if err != nil {
 		return err
 	}
-	if err := errors.Join(f.Chmod(0o600), f.Close()); err != nil {
-		return err
+	if !info.Mode().IsRegular() {
+		return fmt.Errorf("%s is not a file", path)
 	}
-	for _, journal := range []string{path + "-wal", path + "-shm"} {
-		if err := os.Chmod(journal, 0o600); err != nil && !errors.Is(err, os.ErrNotExist) {
+	for _, file := range []string{path, path + "-wal", path + "-shm"} {
+		if err := os.Chmod(file, 0o600); err != nil && !errors.Is(err, os.ErrNotExist) {
 			return err
 		}
 	}
