@@ -24,6 +24,9 @@
 //     of a cluster client unset: they send the GET of a session to replicas, and
 //     a session that has ended is found there for as long as a replica lags.
 //     Grants are read by script and always from the primary.
+//   - one server, a sentinel group or a cluster. [New] refuses a Ring, which
+//     writes to another server while one is away and reads the old one again
+//     when that is back.
 //
 // # What a failover can cost
 //

@@ -163,6 +163,15 @@ func TestWarnsWhenTheServerMayEvict(t *testing.T) {
 	}
 }
 
+// A logout while a Ring's server is away would end the session on another one,
+// until the first is back.
+func TestRingIsRefused(t *testing.T) {
+	ring := redis.NewRing(&redis.RingOptions{Addrs: map[string]string{"one": "127.0.0.1:1"}})
+	defer ring.Close()
+	_, err := redisstore.New(t.Context(), ring, "app:")
+	require.ErrorContains(t, err, "a Ring")
+}
+
 func TestUnreachable(t *testing.T) {
 	client := redis.NewClient(&redis.Options{Addr: "127.0.0.1:1", MaxRetries: -1})
 	defer client.Close()

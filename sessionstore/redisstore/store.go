@@ -29,8 +29,11 @@ var (
 // New keeps sessions and grants in the server, cluster or sentinel group behind
 // client, under keys that begin with prefix. It asks the server whether it may
 // evict keys, so it is an error when it cannot be reached, and warns through
-// slog.Default when it may, or does not say.
+// slog.Default when it may, or does not say. A [redis.Ring] is refused.
 func New(ctx context.Context, client redis.UniversalClient, prefix string) (*Store, error) {
+	if _, ok := client.(*redis.Ring); ok {
+		return nil, errors.New("redisstore: a Ring looks for a key elsewhere while its server is away, and brings back sessions that have ended and tokens that are spent; use a cluster")
+	}
 	check := func(ctx context.Context, c redis.UniversalClient) error {
 		info, err := c.Info(ctx, "memory").Result()
 		var refused redis.Error
