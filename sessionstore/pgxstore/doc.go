@@ -21,6 +21,11 @@
 //   - The primary: New refuses a server in recovery. With several hosts in the
 //     connection string set target_session_attrs=read-write, or a failover can
 //     leave the pool on a replica, where every write is an error.
+//   - default_transaction_isolation read committed, as it is unless somebody has
+//     set it. Under the others, writes that meet are errors: a session could not
+//     be ended while it is in use. New refuses them. Where the rest of the
+//     application needs another, give the store a pool of its own, with
+//     default_transaction_isolation=read%20committed in its connection string.
 //   - synchronous_commit not off. With off, a crash loses the last commits though
 //     they were acknowledged. New warns through slog.Default.
 //

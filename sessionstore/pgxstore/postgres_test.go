@@ -76,6 +76,20 @@ func TestSchemaMigratedByOthers(t *testing.T) {
 	require.ErrorContains(t, err, "version 2")
 }
 
+func TestIsolationThatFailsWritesIsRefused(t *testing.T) {
+	p := engines.StartPostgres(t)
+	for _, level := range []string{"repeatable read", "serializable"} {
+		config, err := pgxpool.ParseConfig(p.URL())
+		require.NoError(t, err)
+		config.ConnConfig.RuntimeParams["default_transaction_isolation"] = level
+		pool, err := pgxpool.NewWithConfig(t.Context(), config)
+		require.NoError(t, err)
+		_, err = pgxstore.New(t.Context(), pool)
+		pool.Close()
+		require.ErrorContains(t, err, "default_transaction_isolation is "+level)
+	}
+}
+
 func TestWarnsWhenCommitsMayBeLost(t *testing.T) {
 	p := engines.StartPostgres(t)
 	for setting, want := range map[string]string{"off": "level=WARN", "on": "", "local": ""} {

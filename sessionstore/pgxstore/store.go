@@ -59,12 +59,15 @@ func inspect(ctx context.Context, pool *pgxpool.Pool) (pgx.QueryExecMode, error)
 	defer conn.Release()
 	var pid uint32
 	var recovery bool
-	var commit string
-	if err := conn.QueryRow(ctx, `SELECT pg_backend_pid(), pg_is_in_recovery(), current_setting('synchronous_commit')`, unnamed).Scan(&pid, &recovery, &commit); err != nil {
+	var commit, isolation string
+	if err := conn.QueryRow(ctx, `SELECT pg_backend_pid(), pg_is_in_recovery(), current_setting('synchronous_commit'), current_setting('transaction_isolation')`, unnamed).Scan(&pid, &recovery, &commit, &isolation); err != nil {
 		return 0, err
 	}
 	if recovery {
 		return 0, errors.New("the server is a replica; grants must be read from the primary")
+	}
+	if isolation != "read committed" {
+		return 0, fmt.Errorf("default_transaction_isolation is %s, where a logout or a refresh fails because of a write at the same time; it must be read committed for this pool", isolation)
 	}
 	if commit == "off" {
 		slog.WarnContext(ctx, "pgxstore: synchronous_commit is off: a crash loses grants that were stored")
