@@ -37,8 +37,9 @@
 // as long as the engine keeps it: each package says what it must be set to and
 // what a failover can cost.
 //
-// They see sealed bytes and hashes only. What they are made to keep is at rest
-// what core made of it.
+// They see grants that are sealed and session tokens that are hashed, and nothing
+// of either can be used by who reads a dump. What is in a session is not sealed:
+// the user's ID, and whatever the application puts there.
 //
 // # Your own
 //
