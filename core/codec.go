@@ -67,7 +67,7 @@ func (sessionCodec) encode(deadline time.Time, values map[string]any) ([]byte, e
 		}
 	}
 	b := append(make([]byte, 0, size), sessionPlain)
-	b = binary.AppendVarint(b, deadline.UnixNano())
+	b = binary.AppendVarint(b, nanos(deadline))
 	for k, v := range values {
 		b = appendString(b, k)
 		switch v := v.(type) {
@@ -96,6 +96,15 @@ func (sessionCodec) encode(deadline time.Time, values map[string]any) ([]byte, e
 		}
 	}
 	return b, nil
+}
+
+// nanos is t, or the last moment that nanoseconds can say, in 2262: beyond it
+// UnixNano returns one that has long passed.
+func nanos(t time.Time) int64 {
+	if last := time.Unix(0, math.MaxInt64); t.After(last) {
+		t = last
+	}
+	return t.UnixNano()
 }
 
 func appendString[S string | []byte](b []byte, s S) []byte {

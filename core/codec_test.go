@@ -2,10 +2,13 @@ package core
 
 import (
 	"encoding/gob"
+	"math"
+	"net/http"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/alexedwards/scs/v2"
 	"github.com/stretchr/testify/require"
 )
 
@@ -104,4 +107,25 @@ func FuzzSessionCodec(f *testing.F) {
 		require.True(t, deadline.Equal(deadline2))
 		require.Len(t, values2, len(values))
 	})
+}
+
+// A deadline that nanoseconds since 1970 cannot say is still ahead when it comes back.
+func TestSessionOfFarDeadlineLives(t *testing.T) {
+	for name, lifetime := range map[string]time.Duration{"a date": 24 * time.Hour, "the longest lifetime": math.MaxInt64} {
+		t.Run(name, func(t *testing.T) {
+			a, _ := newSessionAuth(t, func(m *scs.SessionManager) { m.Lifetime = lifetime })
+			b := browser{}
+			signIn(t, a, b, "mxm:1")
+			for _, day := range []string{"monday", "tuesday"} {
+				serve(a, b, func(w http.ResponseWriter, r *http.Request) {
+					if lifetime == 24*time.Hour && day == "monday" {
+						a.cfg.Sessions.SetDeadline(r.Context(), time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC))
+					}
+					a.cfg.Sessions.Put(r.Context(), "day", day)
+				})
+				user, _ := whoAmI(a, b)
+				require.Equal(t, "mxm:1", user, day)
+			}
+		})
+	}
 }
