@@ -14,6 +14,10 @@ func (a *Auth) touchEvery() time.Duration { return min(a.idleTimeout/10, time.Mi
 // change of another request; a store that cannot write is tried again at the next one.
 func (s *session) touch(st stamp, now time.Time) {
 	a := s.auth
+	if s.foreign {
+		s.noteUse() // and it is saved with the rest
+		return
+	}
 	base, cancel := context.WithTimeout(context.WithoutCancel(s.request.Context()), sessionTimeout)
 	defer cancel()
 	ctx, err := a.sessions.Load(base, s.token)
@@ -28,6 +32,16 @@ func (s *session) touch(st stamp, now time.Time) {
 	a.sessions.Put(ctx, a.sessionKey, current.String())
 	if _, _, err := a.sessions.Commit(ctx); err == nil {
 		_, _ = s.fetch() // so that this request's own changes build upon it
+	}
+}
+
+// noteUse notes in a session that is about to be written that it is in use. What
+// this request has loaded says less than others may have noted since.
+func (s *session) noteUse() {
+	a := s.auth
+	if st, ok := parseStamp(a.sessions.GetString(s, a.sessionKey)); ok && a.idleTimeout > 0 {
+		st.seen = time.Now().UnixMilli()
+		a.sessions.Put(s, a.sessionKey, st.String())
 	}
 }
 

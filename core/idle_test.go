@@ -2,6 +2,7 @@ package core
 
 import (
 	"net/http"
+	"net/http/httptest"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -94,5 +95,63 @@ func TestTouchUndoesNothing(t *testing.T) {
 		serve(a, b, func(w http.ResponseWriter, r *http.Request) {
 			require.Equal(t, "full", a.cfg.Sessions.GetString(r.Context(), "cart"))
 		})
+	})
+}
+
+// A request that takes longer than the idle timeout, such as an upload, and
+// then changes the session does not take back that it was in use meanwhile.
+func TestSlowChangeKeepsTheSessionInUse(t *testing.T) {
+	for name, late := range map[string]bool{"before the first byte": false, "after it": true} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				a, _ := newSessionAuth(t, func(m *scs.SessionManager) { m.IdleTimeout = 30 * time.Minute })
+				b := browser{}
+				signIn(t, a, b, "mxm:1")
+				serve(a, b, func(w http.ResponseWriter, r *http.Request) {
+					if late {
+						w.WriteHeader(http.StatusOK)
+					}
+					for range 7 {
+						time.Sleep(5 * time.Minute)
+						user, _ := whoAmI(a, b)
+						require.Equal(t, "mxm:1", user)
+					}
+					a.cfg.Sessions.Put(r.Context(), "flash", "uploaded")
+				})
+				time.Sleep(time.Second)
+				user, _ := whoAmI(a, b)
+				require.Equal(t, "mxm:1", user)
+			})
+		})
+	}
+}
+
+// Of two Auths on one manager, one inside the other, each keeps the idle
+// timeout of its own users.
+func TestIdleTimeoutOfAnInnerAuth_R_SE_6(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const idle = 30 * time.Minute
+		sessions := NewSessions(NewMemory())
+		sessions.IdleTimeout = idle
+		keys := [][]byte{testKey(1)}
+		outer := newTestAuth(t, func(c *Config) { c.Sessions, c.Keys = sessions, keys })
+		inner := newTestAuth(t, func(c *Config) { c.Sessions, c.Keys, c.ClientID = sessions, keys, "another" })
+		b := browser{}
+		do := func(h http.HandlerFunc) {
+			w := httptest.NewRecorder()
+			outer.Wrap(inner.Wrap(h)).ServeHTTP(w, b.request("/"))
+			b.keep(w)
+		}
+		do(func(_ http.ResponseWriter, r *http.Request) {
+			require.NoError(t, inner.sessionOf(r.Context()).signIn(r.Context(), "mxm:2"))
+		})
+		for range 12 {
+			time.Sleep(idle)
+			do(func(_ http.ResponseWriter, r *http.Request) { require.Equal(t, "mxm:2", UserID(r.Context())) })
+		}
+		time.Sleep(idle + inner.touchEvery() + time.Second)
+		for range 2 {
+			do(func(_ http.ResponseWriter, r *http.Request) { require.Empty(t, UserID(r.Context())) })
+		}
 	})
 }

@@ -63,6 +63,7 @@ func (s *session) commit(w http.ResponseWriter) error {
 	}
 	ctx, cancel := s.detached(sessionTimeout)
 	defer cancel()
+	s.noteUse()
 	token, expiry, err := s.auth.sessions.Commit(ctx)
 	if err != nil {
 		return err
@@ -87,6 +88,7 @@ func (s *session) saveLate() {
 		s.auth.log.WarnContext(ctx, "musixmatch session changed after the first byte of the answer; the change is lost")
 		return
 	}
+	s.noteUse()
 	if _, _, err := s.auth.sessions.Commit(ctx); err != nil {
 		s.auth.log.ErrorContext(ctx, "musixmatch session not saved", "error", err.Error())
 	}

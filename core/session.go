@@ -7,6 +7,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/alexedwards/scs/v2"
 )
 
 // session is what one request knows about who is asking.
@@ -38,6 +40,10 @@ type session struct {
 
 type sessionContextKey struct{ auth *Auth }
 
+// unwatchedContextKey finds the session of another Auth that has loaded and will
+// save what is in sessions, while scs watches no idle timeout.
+type unwatchedContextKey struct{ sessions *scs.SessionManager }
+
 // sessionOf returns the session that Wrap or a route has put into ctx, or nil.
 func (a *Auth) sessionOf(ctx context.Context) *session {
 	s, _ := ctx.Value(sessionContextKey{a}).(*session)
@@ -63,6 +69,10 @@ func (s *session) Value(key any) any {
 		}
 	case userContextKey:
 		return s
+	case unwatchedContextKey:
+		if k.sessions == s.auth.cfg.Sessions && !s.foreign {
+			return s
+		}
 	default:
 		if s.lazy.used && key == s.auth.contextKey {
 			data, _ := s.open()
@@ -159,7 +169,8 @@ func (s *session) readUser(text string) {
 	}
 	now := time.Now()
 	idle := now.Sub(time.UnixMilli(st.seen))
-	watched := a.idleTimeout > 0 && !s.foreign // scs itself watches what it loads and saves
+	// What scs itself loads and saves it watches, too.
+	watched := a.idleTimeout > 0 && (!s.foreign || s.request.Context().Value(unwatchedContextKey{a.cfg.Sessions}) != nil)
 	if now.Unix() >= st.until || (watched && idle > a.idleTimeout+a.touchEvery()) {
 		s.end()
 		return
