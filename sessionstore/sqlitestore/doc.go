@@ -8,7 +8,8 @@
 //
 // [Open] uses the driver modernc.org/sqlite, which needs no C compiler, and sets
 // all this itself on every connection. [New] takes a database of any SQLite
-// driver, checks one connection, and refuses it when one of these is missing:
+// driver, checks two connections, and refuses it when one of these is missing,
+// as on the second when a PRAGMA statement has set it on the first:
 //
 //   - journal_mode WAL: reads go on while something is written;
 //   - busy_timeout, such as 5000 ms: another process's write is waited for;

@@ -272,6 +272,27 @@ func TestNewRefusesOtherSettings(t *testing.T) {
 	}
 }
 
+// A PRAGMA statement sets one connection of the pool, and not the next.
+func TestNewRefusesSettingsOfOneConnection(t *testing.T) {
+	set := func(db *sql.DB) {
+		for _, pragma := range []string{"journal_mode = WAL", "busy_timeout = 5000", "synchronous = FULL"} {
+			_, err := db.Exec("PRAGMA " + pragma)
+			require.NoError(t, err)
+		}
+	}
+	db, err := sql.Open("sqlite", "file:"+filepath.Join(t.TempDir(), "app.db"))
+	require.NoError(t, err)
+	defer db.Close()
+	set(db)
+	_, err = sqlitestore.New(t.Context(), db)
+	require.ErrorContains(t, err, "busy_timeout is 0")
+
+	db.SetMaxOpenConns(1)
+	set(db)
+	_, err = sqlitestore.New(t.Context(), db)
+	require.NoError(t, err, "there is no other")
+}
+
 func TestSchemaOfAnotherVersion(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "app.db")
 	s, err := sqlitestore.Open(path)

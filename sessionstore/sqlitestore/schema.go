@@ -39,12 +39,26 @@ func migrate(ctx context.Context, db *sql.DB) error {
 	return nil
 }
 
+// checkSettings looks at two connections, since what a statement sets, and not
+// the data source name, is set on one.
 func checkSettings(ctx context.Context, db *sql.DB) error {
-	conn, err := db.Conn(ctx)
-	if err != nil {
-		return err
+	for range 2 {
+		conn, err := db.Conn(ctx)
+		if err != nil {
+			return err
+		}
+		defer conn.Close()
+		if err := checkConnection(ctx, conn); err != nil {
+			return err
+		}
+		if db.Stats().MaxOpenConnections == 1 {
+			break
+		}
 	}
-	defer conn.Close()
+	return nil
+}
+
+func checkConnection(ctx context.Context, conn *sql.Conn) error {
 	var journal string
 	var busy, synchronous int
 	if err := errors.Join(
