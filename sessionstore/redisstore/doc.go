@@ -56,10 +56,12 @@
 //
 // When the client has it (ClientSideCacheConfig of go-redis), sessions are read
 // from the process's memory until the server says that they have changed. That
-// takes a moment in which a session that ended, on another instance or on this
-// one, is still found; MaxStaleness bounds it when the word is lost. It can
-// still not be revived: the server decides about every commit. Grants are never
-// cached.
+// takes a moment (up to 6 ms were seen) in which a session that ended, on another
+// instance or on this one, is still found; MaxStaleness bounds it when the word is
+// lost. It can still not be revived: the server decides about every commit. A
+// session that changed is found as it was for as long, and a request that comes
+// in that moment and changes it, too, writes it back without the first change.
+// Grants are never cached.
 //
 // # Deadlines and retries
 //
