@@ -181,6 +181,29 @@ func TestUnreachable(t *testing.T) {
 	require.True(t, errors.As(err, &op), "the cause is kept: %v", err)
 }
 
+// A server that lets nobody in answers INFO by an error as well, which alone
+// would be a warning.
+func TestRefused(t *testing.T) {
+	r := engines.StartRedis(t, "--user", "app", "on", ">right", "~app:*", "+@all", "--user", "keyless", "on", ">right", "+@all")
+	for _, tt := range []struct{ user, password, database, want string }{
+		{"app", "right", "0", ""},
+		{"app", "wrong", "0", "WRONGPASS"},
+		{"app", "right", "99", "DB index"},
+		{"keyless", "right", "0", "NOPERM"},
+	} {
+		options, err := redis.ParseURL("redis://" + tt.user + ":" + tt.password + "@" + r.Addr + "/" + tt.database)
+		require.NoError(t, err)
+		client := redis.NewClient(options)
+		defer client.Close()
+		_, err = redisstore.New(t.Context(), client, "app:")
+		if tt.want == "" {
+			require.NoError(t, err)
+		} else {
+			require.ErrorContains(t, err, tt.want)
+		}
+	}
+}
+
 // The server's clock decides, not the application's: an expiry travels as the
 // time that is left.
 func TestServerClockDecides(t *testing.T) {

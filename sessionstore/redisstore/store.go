@@ -27,12 +27,17 @@ var (
 )
 
 // New keeps sessions and grants in the server, cluster or sentinel group behind
-// client, under keys that begin with prefix. It asks the server whether it may
-// evict keys, so it is an error when it cannot be reached, and warns through
-// slog.Default when it may, or does not say. A [redis.Ring] is refused.
+// client, under keys that begin with prefix. It reads a key, so it is an error
+// when the server cannot be reached or refuses, as with a wrong password, and
+// warns through slog.Default when the server may evict keys, or does not say. A
+// [redis.Ring] is refused.
 func New(ctx context.Context, client redis.UniversalClient, prefix string) (*Store, error) {
 	if _, ok := client.(*redis.Ring); ok {
 		return nil, errors.New("redisstore: a Ring looks for a key elsewhere while its server is away, and brings back sessions that have ended and tokens that are spent; use a cluster")
+	}
+	s := &Store{client: client, prefix: prefix}
+	if _, _, err := s.FindCtx(ctx, ""); err != nil {
+		return nil, err
 	}
 	check := func(ctx context.Context, c redis.UniversalClient) error {
 		info, err := c.Info(ctx, "memory").Result()
@@ -63,7 +68,7 @@ func New(ctx context.Context, client redis.UniversalClient, prefix string) (*Sto
 	if err != nil {
 		return nil, err
 	}
-	return &Store{client: client, prefix: prefix}, nil
+	return s, nil
 }
 
 // Close does nothing: the client belongs to the application.
