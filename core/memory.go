@@ -203,7 +203,9 @@ func (s *memoryShard) put(key string, e memoryEntry, now time.Time) {
 	before := len(s.entries)
 	maps.DeleteFunc(s.entries, func(_ string, e memoryEntry) bool { return e.expired(now) })
 	if len(s.entries) < before/2 {
-		s.entries = maps.Clone(s.entries) // a map never shrinks by itself
+		few := make(map[string]memoryEntry, len(s.entries)) // a map never shrinks, and its clone is as large
+		maps.Copy(few, s.entries)
+		s.entries = few
 	}
 }
 

@@ -66,6 +66,25 @@ func TestMemoryTombstoneIsSweptToo(t *testing.T) {
 	})
 }
 
+// A map keeps the room of what is deleted from it, and so does its clone.
+func TestMemoryShrinks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const n = 200_000
+		ctx, m := t.Context(), core.NewMemory()
+		before := heap()
+		for i := range n {
+			require.NoError(t, m.CommitCtx(ctx, strconv.Itoa(i), nil, time.Now().Add(time.Minute)))
+		}
+		full := heap() - before
+		time.Sleep(3 * time.Minute)
+		for i := range 4096 {
+			require.NoError(t, m.CommitCtx(ctx, fmt.Sprint("late", i), nil, time.Now().Add(time.Hour)))
+		}
+		require.Less(t, heap()-before, full/10)
+		runtime.KeepAlive(m)
+	})
+}
+
 func TestMemoryFindAllocatesOnce(t *testing.T) {
 	ctx, m := context.Background(), core.NewMemory()
 	require.NoError(t, m.CommitCtx(ctx, "session", make([]byte, 200), time.Now().Add(time.Hour)))
