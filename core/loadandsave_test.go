@@ -125,3 +125,26 @@ func TestApplicationsOwnIdleTimeout(t *testing.T) {
 		})
 	}
 }
+
+// R-LO-3: the cookie goes even when the session could not be ended.
+func TestFailedLogoutUnderLoadAndSave_R_LO_3(t *testing.T) {
+	store := &watchedStore{Memory: NewMemory()}
+	sessions := newManager()
+	sessions.Store, sessions.Codec, sessions.Lifetime, sessions.Cookie.Name = store, scs.GobCodec{}, 24*time.Hour, "session"
+	a := newTestAuth(t, func(c *Config) { c.Sessions, c.Keys = sessions, [][]byte{testKey(1)} })
+	b := browser{}
+	do := func(h http.HandlerFunc) {
+		w := httptest.NewRecorder()
+		sessions.LoadAndSave(a.Wrap(h)).ServeHTTP(w, b.request("/"))
+		b.keep(w)
+	}
+	do(func(_ http.ResponseWriter, r *http.Request) {
+		require.NoError(t, a.sessionOf(r.Context()).signIn(r.Context(), "mxm:1"))
+	})
+	require.NotEmpty(t, b)
+	store.deletesFail.Store(true)
+	do(func(_ http.ResponseWriter, r *http.Request) {
+		require.Error(t, a.sessionOf(r.Context()).signOut(r.Context()))
+	})
+	require.Empty(t, b)
+}

@@ -36,11 +36,14 @@ func (s *session) save(w http.ResponseWriter) error {
 	s.saved = true
 	h := w.Header()
 	defer s.forbidCaching(h)
-	if s.foreign {
-		return nil
-	}
 	sm := s.auth.sessions
 	status := s.status()
+	if s.foreign {
+		if s.forget && s.token != "" && status == scs.Unmodified { // a logout that failed, where nothing is saved around us
+			sm.WriteSessionCookie(s, w, "", time.Time{})
+		}
+		return nil
+	}
 	s.changed = status == scs.Modified
 	if s.hasCookie(h) {
 		return nil
