@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/alexedwards/scs/v2"
@@ -80,6 +81,25 @@ func TestSessionOfOtherTypesIsDecodedOnce(t *testing.T) {
 	})
 	require.Equal(t, 1, codec.count)
 	require.EqualValues(t, 1, store.finds.Load())
+}
+
+// What a request sees of a session that it has just touched is what was written.
+func TestSessionOfOtherTypesIsTouched(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, _ := newSessionAuth(t, func(m *scs.SessionManager) { m.IdleTimeout = time.Hour })
+		b := browser{}
+		signIn(t, a, b, "mxm:1")
+		gob.Register(profile{})
+		serve(a, b, func(_ http.ResponseWriter, r *http.Request) {
+			a.cfg.Sessions.Put(r.Context(), "profile", profile{"Ada"})
+		})
+		time.Sleep(30 * time.Minute)
+		serve(a, b, func(_ http.ResponseWriter, r *http.Request) {
+			st, ok := parseStamp(a.cfg.Sessions.GetString(r.Context(), a.sessionKey))
+			require.True(t, ok)
+			require.Equal(t, time.Now().UnixMilli(), st.seen)
+		})
+	})
 }
 
 // Where sessions are not read as we would, scs reads them.
