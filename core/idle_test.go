@@ -37,6 +37,23 @@ func TestIdleTimeout_R_SE_6(t *testing.T) {
 	})
 }
 
+// A request that comes too soon after another to be noted counts all the same.
+func TestIdleTimeoutBeginsWithTheLastRequest_R_SE_6(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const idle = 30 * time.Minute
+		a, store := newSessionAuth(t, func(m *scs.SessionManager) { m.IdleTimeout = idle })
+		b := browser{}
+		signIn(t, a, b, "mxm:1")
+		store.commits.Store(0)
+		time.Sleep(a.touchEvery() - time.Second)
+		whoAmI(a, b)
+		require.Zero(t, store.commits.Load(), "it is not noted")
+		time.Sleep(idle)
+		user, _ := whoAmI(a, b)
+		require.Equal(t, "mxm:1", user)
+	})
+}
+
 func TestAbsoluteLifetime_R_SE_6(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, _ := newSessionAuth(t, func(m *scs.SessionManager) { m.IdleTimeout = time.Hour })

@@ -23,8 +23,12 @@ const (
 // cookie __Host-mxm_session with Secure, HttpOnly and SameSite=Lax, tokens
 // hashed in the store, a lifetime of 24 hours, and a codec that does without
 // gob for basic types. [New] takes Secure and the prefix off where RedirectURL
-// is http. A session holds at most 1 MiB. IdleTimeout may be set: it is enforced by [Auth.Wrap], which writes
-// a session at most once per tenth of it, or minute, not on each request.
+// is http. A session holds at most 1 MiB.
+//
+// IdleTimeout may be set: it is enforced by [Auth.Wrap], which writes a session
+// at most once per tenth of it, or minute, not on each request. Unlike what a
+// store keeps of an expiry, it is judged by the clocks of the instances: one that
+// is ahead by more than the timeout ends the sessions that the others serve.
 func NewSessions(store scs.CtxStore) *scs.SessionManager {
 	s := newManager()
 	s.Store = store
