@@ -81,8 +81,10 @@
 //	returnto.go   where a browser may be sent
 //	grant.go      Record and GrantStore; record.go the grant inside; seal.go its encryption
 //	memory.go     both stores in memory
-//	refresh.go    the refresh protocol, and the files it names
+//	refresh.go    the refresh protocol, and the files it names; keeper.go what a process knows of a grant,
+//	              intent.go the announcement, oracle.go what the old token says, times.go the waits
 //	client.go app.go   tokens and HTTP clients for users and for the application
+//	storelogin.go import.go verify.go   a grant begins, is taken over, is asked about
 //	endpoint.go   the only file that talks to Musixmatch, over transport.go; answer.go what it says, clock.go what time it has
 //	errors.go write.go event.go   outcomes for callers, for browsers, for operators
 package core

@@ -30,11 +30,14 @@ const (
 // secret, and User is a keyed hash of the Musixmatch user ID: the same for all
 // instances with the same client secret, useless to anybody else.
 type Event struct {
-	Kind   EventKind
-	Reason string // why, such as "revoked" or "lost_response"; empty where there is nothing to add
+	Kind EventKind
+	// Reason says why, and is empty where there is nothing to add. Of an
+	// EventReconnect it is one of "revoked", "lost_response", "store_lost_write",
+	// "sub_changed" and "no_refresh_token".
+	Reason string
 	User   string
-	Took   time.Duration
-	Err    error
+	Took   time.Duration // zero of what takes no time
+	Err    error         // the cause of a failure, or nil
 }
 
 // emit logs the event and hands it to Config.OnEvent.

@@ -100,7 +100,8 @@ func (a *Auth) Challenge(w http.ResponseWriter, r *http.Request) error {
 }
 
 // LoginURL is where a browser starts to sign in, and comes back to returnTo
-// afterwards: a path on this site, or a URL on a trusted origin; "" means
+// afterwards: a path on this site, or a URL on a trusted origin, of at most 2 KiB
+// and without a fragment. "" and whatever else is not such a place mean
 // Config.AfterLogin. In connect mode it is where a form is POSTed to.
 func (a *Auth) LoginURL(returnTo string) string {
 	start := a.browserPath(a.cfg.BasePath + "/login")

@@ -136,7 +136,7 @@ func pageText(e *Error) string {
 	case "not_signed_in":
 		return "This page is for people who have signed in."
 	case "bad_state":
-		return "This sign-in was started too long ago or in another browser. Nothing has changed; please start again."
+		return "This sign-in was started too long ago, in another browser or at another address. Nothing has changed; please start again."
 	case "denied":
 		return "You did not allow access at Musixmatch. You can start again whenever you like."
 	case "upstream":
