@@ -51,8 +51,8 @@ func run(ctx context.Context, log *slog.Logger, route func(*Demo) http.Handler) 
 	idleTimeout := env.Duration("MXM_IDLE_TIMEOUT", 30*time.Minute)
 	storeURL := env.Get("MXM_STORE", stores.Memory)
 	cfg.Keys = env.Keys("MXM_KEYS")
-	if cfg.Keys == nil && storeURL != stores.Memory {
-		env.Reject("MXM_KEYS", "is required with any store but memory: other instances, and this one after a restart, must open what is stored")
+	if env.Get("MXM_KEYS", "") == "" && storeURL != stores.Memory {
+		env.Reject("MXM_KEYS", "is required unless MXM_STORE is "+stores.Memory+", because other instances, and this one after a restart, must open what is stored")
 	}
 	if err := env.Err(); err != nil {
 		return err

@@ -110,7 +110,7 @@ func (e *Environment) Listen() (l net.Listener, origin string) {
 	}
 	l, err = net.Listen("tcp", addr)
 	if err != nil {
-		e.Reject("ADDR", "cannot be listened on: "+cause(err).Error())
+		e.Reject("ADDR", "cannot be listened on ("+addr+"): "+cause(err).Error())
 		return nil, ""
 	}
 	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
