@@ -82,11 +82,11 @@ func (c *Config) validate() error {
 	if c.LinkedUser != nil && c.AppUser == nil {
 		wrong("LinkedUser", "needs AppUser")
 	}
-	for _, o := range c.TrustedOrigins {
-		c.checkOrigin("TrustedOrigins", o, &errs)
+	for i, o := range c.TrustedOrigins {
+		c.checkOrigin(fmt.Sprintf("TrustedOrigins[%d]", i), o, &errs)
 	}
-	for _, o := range c.APIOrigins {
-		c.checkOrigin("APIOrigins", o, &errs)
+	for i, o := range c.APIOrigins {
+		c.checkOrigin(fmt.Sprintf("APIOrigins[%d]", i), o, &errs)
 	}
 	if c.HTTPClient != nil && c.HTTPClient.Transport != nil {
 		if _, ok := c.HTTPClient.Transport.(*http.Transport); !ok && !sendsOnce(c.HTTPClient.Transport) {
@@ -193,7 +193,7 @@ func checkURL(raw string, plain bool) error {
 	case err != nil:
 		return errors.New("is not a URL")
 	case u.Host == "" || u.Hostname() == "" || u.Opaque != "":
-		return errors.New("must be an absolute URL")
+		return errors.New("must be an absolute URL such as https://app.example")
 	case u.User != nil:
 		return errors.New("must not hold a user or a password")
 	case u.RawQuery != "" || u.ForceQuery || u.Fragment != "" || strings.Contains(raw, "#"):
