@@ -9,8 +9,8 @@
 //		})
 //	}
 //
-// Every case carries the sentence it proves and prints it when it fails; a number
-// before its name, such as R-CB-3, only keeps cases of one subject together. Each
+// Every case carries the sentence it proves and prints it when it fails. That
+// sentence is the requirement whose number, such as R-CB-3, is in its name. Each
 // starts its own application and its own fake Musixmatch on loopback ports, and
 // they run in parallel. Whatever a case is about, at its end nothing that an
 // application logged or sent as a body may hold a code, a state, a token, a
