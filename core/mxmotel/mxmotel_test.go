@@ -208,6 +208,7 @@ func TestSignInRefreshAndLoss_R_LG_6(t *testing.T) {
 	keep()
 	musixmatch.Revoke(alice)
 	require.ErrorIs(t, call(), core.ErrReconnect)
+	require.NoError(t, auth.Close(t.Context()), "callers are served first, then events are told")
 
 	counted := map[attribute.Set]int64{}
 	for _, p := range r.metrics()["mxmconnect.events"].Data.(metricdata.Sum[int64]).DataPoints {
