@@ -69,7 +69,7 @@ func TestSalvage_R_TE_7(t *testing.T) {
 // sound is what RFC 6749 section 5.1 asks for.
 func FuzzTokenResponse(f *testing.F) {
 	for _, seed := range []string{
-		`{"access_token":"a","token_type":"Bearer","expires_in":3600,"refresh_token":"r"}`, `{"refresh_token":"r"`, `{}`, `{"expires_in":1e999}`,
+		`{"access_token":"a","token_type":"Bearer","expires_in":3600,"refresh_token":"r"}`, `{"refresh_token":"r"`, `{}`, `{"expires_in":1e999}`, `{"refresh_token":""}`, `{"refresh_token":null}`, `{"refresh_token":[]}`,
 	} {
 		f.Add(seed)
 	}
@@ -82,7 +82,9 @@ func FuzzTokenResponse(f *testing.F) {
 			var want string
 			_ = json.Unmarshal(whole["refresh_token"], &want)
 			require.Equal(t, want, got.Refresh)
-			require.True(t, got.Whole)
+			raw, there := whole["refresh_token"]
+			unreadable := there && string(raw) != "null" && want == ""
+			require.Equal(t, !unreadable, got.Whole)
 		} else {
 			require.False(t, got.Whole)
 		}
