@@ -1,17 +1,17 @@
 package core
 
 import (
-	"runtime"
 	"testing"
 
 	"github.com/alexedwards/scs/v2"
 	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
 )
 
 func TestManagersAreApartAndStartNothing(t *testing.T) {
-	before := runtime.NumGoroutine()
+	running := goleak.IgnoreCurrent()
 	one, two := NewSessions(NewMemory()), NewSessions(NewMemory())
-	require.Equal(t, before, runtime.NumGoroutine())
+	goleak.VerifyNone(t, running)
 
 	ctx, err := one.Load(t.Context(), "")
 	require.NoError(t, err)
