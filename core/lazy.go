@@ -36,12 +36,13 @@ func (s *session) peek() (string, error) {
 		return "", err
 	}
 	if !found {
-		encoded = nil
-	}
-	s.lazy.set(encoded)
-	if !found {
+		s.lazy.set(nil)
 		return "", nil
 	}
+	if encoded == nil {
+		encoded = []byte{} // which does not decode
+	}
+	s.lazy.set(encoded)
 	if text, ok := peekString(encoded, a.sessionKey); ok {
 		return text, nil
 	}

@@ -125,3 +125,13 @@ func TestSessionsThatScsReads(t *testing.T) {
 	a, _ := newSessionAuth(t, nil)
 	require.NotNil(t, a.contextKey)
 }
+
+func TestEmptySessionIsNoSession_R_SE_7(t *testing.T) {
+	a, store := newSessionAuth(t, nil)
+	b := browser{}
+	signIn(t, a, b, "mxm:1")
+	require.NoError(t, store.Commit(storeKey(b["__Host-mxm_session"].Value), nil, time.Now().Add(time.Hour)))
+	user, _ := whoAmI(a, b)
+	require.Empty(t, user)
+	require.Empty(t, b, "its cookie is removed, as that of any that cannot be read")
+}
