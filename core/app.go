@@ -12,6 +12,9 @@ import (
 
 	"golang.org/x/oauth2"
 	"golang.org/x/sync/singleflight"
+
+	"github.com/mxmconnect/mxmconnect/core/internal/grant"
+	"github.com/mxmconnect/mxmconnect/core/internal/musixmatch"
 )
 
 // AppTokenSource returns a source of tokens of the application itself (RFC 6749
@@ -90,6 +93,8 @@ func (s appSource) get(ctx context.Context) (*oauth2.Token, error) {
 	return s.wait(ctx)
 }
 
+var errBackedOff = errors.New("after a failure it is too early for another attempt")
+
 // rejectedTooSoon is how old a token must be for another to be worth asking for.
 const rejectedTooSoon = 10 * time.Second
 
@@ -110,7 +115,7 @@ func (s appSource) replace(ctx context.Context, rejected string) (*oauth2.Token,
 func (s appSource) wait(ctx context.Context) (*oauth2.Token, error) {
 	if _, ok := ctx.Deadline(); !ok {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, patience)
+		ctx, cancel = context.WithTimeout(ctx, grant.Patience)
 		defer cancel()
 	}
 	select {
@@ -128,7 +133,7 @@ func (s appSource) wait(ctx context.Context) (*oauth2.Token, error) {
 func (s appSource) fetch() <-chan singleflight.Result {
 	return s.a.apps.flights.DoChan(s.set.key, func() (any, error) {
 		if !s.a.begin() {
-			return nil, fail("app token", ErrUnavailable, errClosed)
+			return nil, fail("app token", ErrUnavailable, errClosing)
 		}
 		defer s.a.work.Done()
 		t, err := s.set.renew(context.Background(), s.a)
@@ -149,34 +154,34 @@ func (t *appToken) renew(ctx context.Context, a *Auth) (*oauth2.Token, error) {
 		return nil, fail("app token", ErrUnavailable, errBackedOff)
 	}
 	began := time.Now()
-	got, err := a.musixmatch.clientCredentials(ctx, t.scopes)
-	if err == nil && got.Scope != "" && !covers(got.Scope, t.key) {
+	got, err := a.musixmatch.ClientCredentials(ctx, t.scopes)
+	if err == nil && got.Scope != "" && !grant.Covers(got.Scope, t.key) {
 		err = errors.New("fewer scopes were granted than asked for") // never assumed: RFC 6749 section 3.3
 	}
 	if err != nil {
 		t.failures++
-		var call *callError
+		var call *musixmatch.CallError
 		errors.As(err, &call)
-		t.retryAt = time.Now().Add(a.refresher.backoff(t.failures))
+		t.retryAt = time.Now().Add(a.grants.Backoff(t.failures))
 		if call != nil && call.RetryAfter > 0 {
 			t.retryAt = time.Now().Add(call.RetryAfter)
 		}
-		outcome, reason := ErrUpstream, reasonUpstream
+		outcome, reason := ErrUpstream, grant.ReasonUpstream
 		switch {
-		case call != nil && (call.Status == 0 || call.Status == 429 || call.Status >= 500):
-			outcome, reason = ErrUnavailable, reasonUnavailable
-		case call != nil && (call.Code == "invalid_client" || call.Code == "unauthorized_client"):
-			reason = reasonInvalidClient
+		case call != nil && call.Temporary():
+			outcome, reason = ErrUnavailable, grant.ReasonUnavailable
+		case call != nil && call.WrongClient():
+			reason = grant.ReasonInvalidClient
 		}
 		a.emit(ctx, Event{Kind: EventAppToken, Reason: reason, Err: err, Took: time.Since(began)})
 		return nil, fail("app token", outcome, err)
 	}
 	t.failures, t.retryAt = 0, time.Time{}
-	life := max(got.ExpiresIn, shortestLife)
+	due, life := a.grants.Schedule(got.ExpiresIn)
 	s := &appServed{
 		token: &oauth2.Token{AccessToken: got.Access, TokenType: "Bearer", Expiry: began.Add(life)},
 		since: began,
-		due:   life - a.refresher.window(life, jitter()),
+		due:   due,
 		life:  life,
 	}
 	t.cached.Store(s)

@@ -12,6 +12,10 @@ import (
 	"time"
 
 	"github.com/alexedwards/scs/v2"
+
+	"github.com/mxmconnect/mxmconnect/core/internal/grant"
+	"github.com/mxmconnect/mxmconnect/core/internal/musixmatch"
+	"github.com/mxmconnect/mxmconnect/core/internal/seal"
 )
 
 // Auth signs users in with Musixmatch and keeps their tokens alive. Make one
@@ -19,9 +23,9 @@ import (
 type Auth struct {
 	cfg          *Config
 	log          *slog.Logger
-	keys         keyring
-	musixmatch   *endpointClient
-	grants       *grants
+	keys         seal.Keyring
+	musixmatch   *musixmatch.Client
+	grants       *grant.Manager
 	sessions     *scs.SessionManager
 	sessionKey   string // where our part of a session is
 	contextKey   any    // where scs keeps a session in a context, or nil; see lazyKey
@@ -32,13 +36,12 @@ type Auth struct {
 	routes       []Route
 	origin       *http.CrossOriginProtection
 	eventKey     [sha256.Size]byte
-	logins       slots // callbacks at Musixmatch
+	logins       chan struct{} // callbacks at Musixmatch
 	work         work
-	refresher    *refresher
 	apps         appTokens
 }
 
-// work counts the refreshes and callbacks that must not be cut off.
+// work counts the callbacks and requests for application tokens that must not be cut off.
 type work struct {
 	mu     sync.Mutex
 	closed bool
@@ -57,7 +60,7 @@ func New(cfg Config) (*Auth, error) {
 		rand.Read(key)
 		c.Keys = [][]byte{key}
 	}
-	keys, err := newKeyring(c.Keys)
+	keys, err := seal.New(c.Keys)
 	if err != nil {
 		return nil, fmt.Errorf("musixmatch: the configuration is not usable:\n%w", err)
 	}
@@ -76,20 +79,31 @@ func New(cfg Config) (*Auth, error) {
 		cfg:          c,
 		log:          c.Logger,
 		keys:         keys,
-		musixmatch:   newEndpointClient(c),
-		grants:       &grants{store: c.Grants, keys: keys, baseURL: c.BaseURL, clientID: c.ClientID},
-		publicOrigin: originOf(redirect),
+		publicOrigin: musixmatch.OriginOf(redirect),
 		callbackPath: redirect.Path[len(c.PathPrefix):],
 		origin:       http.NewCrossOriginProtection(),
 		eventKey:     sha256.Sum256([]byte("mxmconnect event user\x00" + c.ClientSecret)),
-		logins:       make(slots, maxLogins),
+		logins:       make(chan struct{}, maxLogins),
 	}
 	for _, origin := range append([]string{a.publicOrigin}, c.TrustedOrigins...) {
 		if err := a.origin.AddTrustedOrigin(origin); err != nil {
 			return nil, fmt.Errorf("musixmatch: TrustedOrigins: %w", err)
 		}
 	}
-	a.refresher = newRefresher(a)
+	var transport http.RoundTripper
+	if c.HTTPClient != nil {
+		transport = c.HTTPClient.Transport
+	}
+	clock := musixmatch.SystemClock()
+	a.musixmatch = musixmatch.New(musixmatch.Options{
+		Endpoint: musixmatch.Endpoint(c.Endpoint), ClientID: c.ClientID, ClientSecret: c.ClientSecret,
+		RedirectURL: c.RedirectURL, Scopes: c.Scopes, Transport: transport, Clock: clock,
+	})
+	a.grants = grant.New(grant.Options{
+		Store: grantStore{c.Grants}, Server: server{a.musixmatch}, Keys: keys,
+		BaseURL: c.BaseURL, ClientID: c.ClientID, RefreshTimeout: c.RefreshTimeout,
+		Clock: clock, Report: a.report,
+	})
 	a.secure = redirect.Scheme == "https"
 	a.useSessions()
 	a.routes = a.makeRoutes()
@@ -141,18 +155,24 @@ func (a *Auth) Close(ctx context.Context) error {
 	a.work.mu.Lock()
 	a.work.closed = true
 	a.work.mu.Unlock()
-	a.refresher.close()
 	done := make(chan struct{})
 	go func() {
 		a.work.Wait()
 		close(done)
 	}()
-	select {
-	case <-done:
-		return nil
-	case <-ctx.Done():
-		return fmt.Errorf("musixmatch: close: work is still under way: %w", ctx.Err())
+	err := a.grants.Close(ctx)
+	if err == nil {
+		select {
+		case <-done:
+		case <-ctx.Done():
+			err = ctx.Err()
+		}
 	}
+	a.musixmatch.Close()
+	if err != nil {
+		return fmt.Errorf("musixmatch: close: work is still under way: %w", err)
+	}
+	return nil
 }
 
 // Format keeps the secrets that an Auth holds out of every format verb.

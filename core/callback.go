@@ -7,35 +7,23 @@ import (
 	"encoding/base64"
 	"errors"
 	"net/http"
-	"net/url"
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/mxmconnect/mxmconnect/core/internal/musixmatch"
+	"github.com/mxmconnect/mxmconnect/core/internal/seal"
 )
 
 const (
 	callbackTimeout = 15 * time.Second
 	claimLife       = flowLife + time.Hour // longer than any clocks differ on when the flow ends
-	maxCodeSize     = 4 << 10
-	maxLogins       = 64 // callbacks at Musixmatch at once; others wait
+	maxLogins       = 64                   // callbacks at Musixmatch at once; others wait
 )
 
 var errBusy = errors.New("too many sign-ins are being finished at once")
 
-var errUnknownToken = &callError{What: "token-metadata", Sent: true, Status: http.StatusOK, Cause: errors.New("it does not know the new token")}
-
-// A callback is a chain of types: only check makes a checkedAnswer, and only a
-// checkedAnswer can be exchanged, so no edit can skip state or PKCE.
-type (
-	// answer is an authorization response as it came in (RFC 6749 section 4.1.2).
-	authorizationAnswer struct {
-		state, code, refusal, iss string
-	}
-	// checkedAnswer is one that this browser asked for.
-	checkedAnswer struct {
-		state, code, verifier, appUser string
-	}
-)
+var errUnknownToken = &musixmatch.CallError{What: "token-metadata", Sent: true, Status: http.StatusOK, Cause: errors.New("it does not know the new token")}
 
 // serveCallback finishes what login began. Nothing is asked of Musixmatch
 // before the answer is known to be this browser's own, and nothing happens
@@ -46,11 +34,11 @@ func (a *Auth) serveCallback(w http.ResponseWriter, r *http.Request, s *session)
 		a.emit(r.Context(), Event{Kind: EventLoginFailed, Reason: outcome.Code, Took: time.Since(start), Err: cause})
 		return a.refusal(w, "callback", outcome, cause)
 	}
-	answer, err := readAnswer(r.URL.RawQuery)
+	response, err := musixmatch.ReadAuthorizationResponse(r.URL.RawQuery)
 	if err != nil {
 		return refuse(ErrBadRequest, err)
 	}
-	f, err := a.openFlow(r, answer.state)
+	f, err := a.openFlow(r, response.State)
 	if err != nil {
 		if user, _ := s.userID(r.Context()); user != "" {
 			// A reload, or a second click, by a browser that is signed in already.
@@ -58,10 +46,15 @@ func (a *Auth) serveCallback(w http.ResponseWriter, r *http.Request, s *session)
 		}
 		return refuse(ErrState, err)
 	}
-	checked, outcome, err := a.check(f, answer, s.applicationUser(r.Context()))
+	appUser := s.applicationUser(r.Context())
+	if outcome, err := a.belongs(f, appUser); err != nil {
+		return refuse(outcome, err)
+	}
+	checked, err := a.musixmatch.Check(response, f.State, f.Verifier)
 	if err != nil {
-		if outcome == ErrDenied || outcome == ErrUpstream {
-			a.clearFlow(w, answer.state)
+		outcome := checkOutcome(err)
+		if outcome != ErrState {
+			a.clearFlow(w, response.State)
 		}
 		return refuse(outcome, err)
 	}
@@ -79,18 +72,18 @@ func (a *Auth) serveCallback(w http.ResponseWriter, r *http.Request, s *session)
 	defer cancel()
 	select { // before the claim: what waits in vain has spent nothing
 	case a.logins <- struct{}{}:
-		defer a.logins.release()
+		defer func() { <-a.logins }()
 	case <-ctx.Done():
 		return refuse(ErrUnavailable, errBusy)
 	}
-	switch won, err := a.claim(ctx, answer.state); {
+	switch won, err := a.claim(ctx, response.State); {
 	case err != nil:
 		return refuse(ErrUnavailable, err)
 	case !won:
 		return a.arrive(w, s, a.returnTo(f.ReturnTo))
 	}
-	a.clearFlow(w, answer.state)
-	login, outcome, err := a.finishLogin(ctx, checked, f)
+	a.clearFlow(w, response.State)
+	login, outcome, err := a.finishLogin(ctx, checked, f, appUser)
 	if err != nil {
 		return refuse(outcome, err)
 	}
@@ -117,58 +110,31 @@ func (a *Auth) arrive(w http.ResponseWriter, s *session, location string) error 
 	return nil
 }
 
-// readAnswer takes the parameters out of the query. "Parameters MUST NOT be
-// included more than once" (RFC 6749 section 3.1); unknown ones are ignored.
-func readAnswer(query string) (authorizationAnswer, error) {
-	malformed := func(text string) (authorizationAnswer, error) { return authorizationAnswer{}, errors.New(text) }
-	values, err := url.ParseQuery(query)
-	if err != nil {
-		return malformed("the query cannot be parsed")
-	}
-	for _, name := range []string{"state", "code", "error", "iss"} {
-		if v, present := values[name]; present && (len(v) != 1 || v[0] == "") {
-			return malformed(name + " is repeated or empty")
-		}
-	}
-	answer := authorizationAnswer{
-		state: values.Get("state"), code: values.Get("code"), refusal: values.Get("error"), iss: values.Get("iss"),
-	}
-	switch {
-	case answer.state == "" || len(answer.state) > maxStateSize:
-		return malformed("state is missing or too long")
-	case len(answer.code) > maxCodeSize:
-		return malformed("code is too long")
-	case (answer.code == "") == (answer.refusal == ""):
-		return malformed("exactly one of code and error is needed")
-	}
-	return answer, nil
-}
-
-// check says whether the answer belongs to the flow, before anything is asked
-// of the network.
-func (a *Auth) check(f flow, answer authorizationAnswer, appUser string) (checkedAnswer, *Error, error) {
-	none := checkedAnswer{}
-	// RFC 9207 section 2.4. Without a known issuer there is nothing to compare.
-	if issuer := a.cfg.Endpoint.Issuer; issuer != "" && answer.iss != issuer && (answer.iss != "" || a.cfg.Endpoint.IssRequired) {
-		return none, ErrState, errors.New("the answer names another issuer, or none")
-	}
+// belongs says whether the attempt may be finished here: by the same kind of
+// sign-in, and by the application's user who began it.
+func (a *Auth) belongs(f flow, appUser string) (*Error, error) {
 	purpose := signInFlow
 	if a.cfg.AppUser != nil {
 		purpose = connectFlow
 	}
 	if f.Purpose != purpose {
-		return none, ErrState, errors.New("the attempt was for another purpose")
+		return ErrState, errors.New("the attempt was for another purpose")
 	}
 	if !bytes.Equal(f.AppUser, appUserSum(appUser)) {
-		return none, ErrUserChanged, errors.New("another user was signed in when the attempt began")
+		return ErrUserChanged, errors.New("another user was signed in when the attempt began")
 	}
-	switch answer.refusal {
-	case "":
-		return checkedAnswer{state: answer.state, code: answer.code, verifier: f.Verifier, appUser: appUser}, nil, nil
-	case "access_denied":
-		return none, ErrDenied, errors.New("access was denied")
+	return nil, nil
+}
+
+// checkOutcome is what an authorization response means that was not accepted.
+func checkOutcome(err error) *Error {
+	switch err {
+	case musixmatch.ErrAccessDenied:
+		return ErrDenied
+	case musixmatch.ErrAuthorization:
+		return ErrUpstream
 	}
-	return none, ErrUpstream, errors.New("the authorization endpoint answered with an error")
+	return ErrState
 }
 
 // claim makes this callback the one that exchanges the code: of any number of
@@ -176,7 +142,7 @@ func (a *Auth) check(f flow, answer authorizationAnswer, appUser string) (checke
 func (a *Auth) claim(ctx context.Context, state string) (won bool, err error) {
 	hash := sha256.Sum256([]byte("claim\x00" + state))
 	key := "claim_" + base64.RawURLEncoding.EncodeToString(hash[:])
-	rec := Record{Version: randomString(), Expiry: time.Now().Add(claimLife)}
+	rec := Record{Version: seal.RandomString(), Expiry: time.Now().Add(claimLife)}
 	err = a.cfg.Grants.CommitGrant(ctx, key, "", rec)
 	if err == nil {
 		return true, nil
@@ -189,13 +155,13 @@ func (a *Auth) claim(ctx context.Context, state string) (won bool, err error) {
 
 // finishLogin exchanges the code, asks who the tokens belong to, and stores
 // them. When it fails the tokens are discarded, and nothing has changed.
-func (a *Auth) finishLogin(ctx context.Context, checked checkedAnswer, f flow) (*Login, *Error, error) {
-	t, err := a.musixmatch.exchange(ctx, checked)
+func (a *Auth) finishLogin(ctx context.Context, checked musixmatch.CheckedResponse, f flow, appUser string) (*Login, *Error, error) {
+	t, err := a.musixmatch.Exchange(ctx, checked)
 	if err != nil {
 		return nil, loginOutcome(err), err
 	}
 	discard := func(outcome *Error, err error) (*Login, *Error, error) {
-		a.musixmatch.revoke(ctx, t.Refresh)
+		a.musixmatch.Revoke(ctx, t.Refresh)
 		return nil, outcome, err
 	}
 	scopes := strings.Fields(t.Scope)
@@ -209,7 +175,7 @@ func (a *Auth) finishLogin(ctx context.Context, checked checkedAnswer, f flow) (
 	if err != nil {
 		return discard(loginOutcome(err), err)
 	}
-	login := &Login{UserID: who.Sub, AppUser: checked.appUser, ReturnTo: a.returnTo(f.ReturnTo), Scopes: scopes}
+	login := &Login{UserID: who.Sub, AppUser: appUser, ReturnTo: a.returnTo(f.ReturnTo), Scopes: scopes}
 	if a.cfg.OnLogin != nil {
 		if err := a.cfg.OnLogin(ctx, login); errors.Is(err, ErrLoginRefused) {
 			return discard(ErrLoginRefused, err)
@@ -218,7 +184,7 @@ func (a *Auth) finishLogin(ctx context.Context, checked checkedAnswer, f flow) (
 		}
 		login.UserID, login.ReturnTo = who.Sub, a.returnTo(login.ReturnTo)
 	}
-	if err := a.storeLogin(ctx, who.Sub, t); err != nil {
+	if err := a.grants.Put(ctx, who.Sub, t); err != nil {
 		return discard(ErrUnavailable, err)
 	}
 	return login, nil, nil
@@ -226,11 +192,11 @@ func (a *Auth) finishLogin(ctx context.Context, checked checkedAnswer, f flow) (
 
 // identify asks whose a token is that was issued a moment ago. token-metadata
 // may lag behind, or be busy, and the code is spent: so it is asked three times.
-func (a *Auth) identify(ctx context.Context, access string) (introspection, error) {
+func (a *Auth) identify(ctx context.Context, access string) (musixmatch.Introspection, error) {
 	for wait := 250 * time.Millisecond; ; wait *= 4 {
-		who, err := a.musixmatch.introspect(ctx, access)
-		var call *callError
-		again := errors.As(err, &call) && (call.Status == 0 || call.Status == http.StatusTooManyRequests || call.Status >= 500)
+		who, err := a.musixmatch.Introspect(ctx, access)
+		var call *musixmatch.CallError
+		again := errors.As(err, &call) && call.Temporary()
 		if err == nil && !who.Active {
 			again, err = true, errUnknownToken
 		}
@@ -247,7 +213,7 @@ func (a *Auth) identify(ctx context.Context, access string) (introspection, erro
 
 // loginOutcome is what a failed call means for a login.
 func loginOutcome(err error) *Error {
-	var call *callError
+	var call *musixmatch.CallError
 	switch {
 	case !errors.As(err, &call) || call.Status == 0:
 		return ErrUnavailable

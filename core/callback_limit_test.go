@@ -31,7 +31,7 @@ func TestCallbacksAreBounded_R_DO_3(t *testing.T) {
 		w = httptest.NewRecorder()
 		require.ErrorIs(t, routeOf(a, "/callback")(w, b.request(callback)), ErrUnavailable)
 		b.keep(w)
-		a.logins.release()
+		<-a.logins
 		w = httptest.NewRecorder()
 		require.NoError(t, routeOf(a, "/callback")(w, b.request(callback)))
 		require.Equal(t, http.StatusSeeOther, w.Code)

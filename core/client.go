@@ -11,6 +11,9 @@ import (
 	"strings"
 
 	"golang.org/x/oauth2"
+
+	"github.com/mxmconnect/mxmconnect/core/internal/grant"
+	"github.com/mxmconnect/mxmconnect/core/internal/musixmatch"
 )
 
 // TokenSource returns a source of the user's access token, for use with any
@@ -25,17 +28,17 @@ import (
 // use. A token handed out can be killed by a refresh at any time; [Auth.Client]
 // takes care of that, and an oauth2.ReuseTokenSource around it would not.
 func (a *Auth) TokenSource(ctx context.Context, userID string) oauth2.TokenSource {
-	return &userSource{a.refresher, ctx, userID}
+	return &userSource{a.grants, ctx, userID}
 }
 
 type userSource struct {
-	r      *refresher
+	grants *grant.Manager
 	ctx    context.Context
 	userID string
 }
 
 func (s *userSource) Token() (*oauth2.Token, error) {
-	if t := s.r.cached(s.userID); t != nil {
+	if t := s.grants.Cached(s.userID); t != nil {
 		return t, nil
 	}
 	return s.get(s.ctx)
@@ -45,15 +48,19 @@ func (s *userSource) get(ctx context.Context) (*oauth2.Token, error) {
 	if s.userID == "" {
 		return nil, fail("token", ErrNotSignedIn, nil)
 	}
-	return s.r.token(ctx, s.userID, "").token()
+	t, err := s.grants.Token(ctx, s.userID)
+	if err != nil {
+		return nil, grantError("token", err)
+	}
+	return t, nil
 }
 
 func (s *userSource) replace(ctx context.Context, rejected string) (*oauth2.Token, error) {
-	res := s.r.token(ctx, s.userID, rejected)
-	if res.verdict != noVerdict {
-		return nil, nil
+	t, err := s.grants.Replace(ctx, s.userID, rejected)
+	if err != nil {
+		return nil, grantError("token", err)
 	}
-	return res.token()
+	return t, nil
 }
 
 // Client returns an HTTP client that calls Musixmatch's API as the user. It
@@ -71,7 +78,7 @@ func (s *userSource) replace(ctx context.Context, rejected string) (*oauth2.Toke
 // API did not accept it, and the next one will carry the new token. Waiting
 // for a token ends with the request's context or with ctx. Safe for concurrent use.
 func (a *Auth) Client(ctx context.Context, userID string) *http.Client {
-	return a.apiClient(ctx, &userSource{a.refresher, ctx, userID})
+	return a.apiClient(ctx, &userSource{a.grants, ctx, userID})
 }
 
 // bearer provides the token of API calls.
@@ -103,7 +110,7 @@ var errNoReplay = errors.New("the token was replaced, but the request body canno
 func (t *apiTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if !t.allowed(req.URL) {
 		closeBody(req)
-		return nil, fail("api call", errInternal, fmt.Errorf("tokens are not sent to %s: it is not in APIOrigins", originOf(req.URL)))
+		return nil, fail("api call", errInternal, fmt.Errorf("tokens are not sent to %s: it is not in APIOrigins", musixmatch.OriginOf(req.URL)))
 	}
 	ctx, cancel := joined(req.Context(), t.ctx)
 	defer cancel()
@@ -150,7 +157,7 @@ func joined(ctx, other context.Context) (context.Context, context.CancelFunc) {
 
 // allowed reports whether a token may be sent to u.
 func (t *apiTransport) allowed(u *url.URL) bool {
-	if slices.Contains(t.origins, originOf(u)) {
+	if slices.Contains(t.origins, musixmatch.OriginOf(u)) {
 		return true
 	}
 	host := strings.ToLower(u.Hostname())
@@ -171,6 +178,6 @@ func closeBody(req *http.Request) {
 
 // discard gives the connection back to the transport.
 func discard(body io.ReadCloser) {
-	_, _ = io.CopyN(io.Discard, body, maxAnswer)
+	_, _ = io.CopyN(io.Discard, body, musixmatch.MaxResponse)
 	body.Close()
 }

@@ -14,15 +14,13 @@ func (a *Auth) Disconnect(ctx context.Context, userID string) error {
 	if userID == "" {
 		return fail("disconnect", ErrNotSignedIn, nil)
 	}
-	last, err := a.endGrant(ctx, userID)
+	ended, err := a.grants.End(ctx, userID)
 	if err != nil {
-		return fail("disconnect", ErrUnavailable, err)
+		return grantError("disconnect", err)
 	}
-	if last.Refresh == "" && last.Access == "" {
-		return nil
+	if ended {
+		a.emit(ctx, Event{Kind: EventDisconnect, User: a.userHash(userID)})
 	}
-	a.musixmatch.revoke(ctx, last.Refresh)
-	a.emit(ctx, Event{Kind: EventDisconnect, User: a.userHash(userID)})
 	return nil
 }
 

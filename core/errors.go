@@ -3,6 +3,8 @@ package core
 import (
 	"errors"
 	"net/http"
+
+	"github.com/mxmconnect/mxmconnect/core/internal/grant"
 )
 
 // Error is every error this package returns for a reason a caller can act on.
@@ -66,9 +68,27 @@ var (
 
 // ErrConflict is what a [GrantStore] returns, wrapped or not, when the stored
 // version is not the one that CommitGrant was told to replace.
-var ErrConflict = errors.New("core: the record was changed by somebody else")
+var ErrConflict = grant.ErrConflict
 
 var errInternal = sentinel("internal", http.StatusInternalServerError, "something went wrong")
+
+// grantError makes an error of a grant into an outcome.
+func grantError(op string, err error) error {
+	var f *grant.Failure
+	if !errors.As(err, &f) {
+		return err
+	}
+	outcome := ErrUnavailable
+	switch f.Outcome {
+	case grant.Reconnect:
+		outcome = ErrReconnect
+	case grant.Upstream:
+		outcome = ErrUpstream
+	case grant.BadRequest:
+		outcome = ErrBadRequest
+	}
+	return fail(op, outcome, f.Err)
+}
 
 // fail makes the outcome of a sentinel into an error of its own.
 func fail(op string, outcome *Error, cause error) *Error {

@@ -7,6 +7,9 @@ import (
 	"encoding/hex"
 	"log/slog"
 	"time"
+
+	"github.com/mxmconnect/mxmconnect/core/internal/grant"
+	"github.com/mxmconnect/mxmconnect/core/internal/recovery"
 )
 
 // EventKind names a thing that an operator counts.
@@ -68,7 +71,7 @@ func (a *Auth) emit(ctx context.Context, e Event) {
 	}
 	var err error
 	func() {
-		defer panicked(&err)
+		defer recovery.Catch(&err)
 		a.cfg.OnEvent(ctx, e)
 	}()
 	if err != nil {
@@ -86,23 +89,21 @@ func (a *Auth) userHash(sub string) string {
 	return hex.EncodeToString(mac.Sum(nil)[:8])
 }
 
-// Reasons of events.
-const (
-	reasonRevoked        = "revoked"          // terminal
-	reasonLostResponse   = "lost_response"    // terminal
-	reasonSubChanged     = "sub_changed"      // terminal
-	reasonStoreLostWrite = "store_lost_write" // terminal
-	reasonNoRefreshToken = "no_refresh_token" // terminal: the grant could never be renewed
-
-	reasonUnavailable   = "unavailable"
-	reasonUpstream      = "upstream"
-	reasonInvalidClient = "invalid_client"
-	reasonDecryptFailed = "decrypt_failed"
-	reasonRaceLost      = "race_lost"     // another instance spent the refresh token, as no intent of ours should have let it
-	reasonDropped       = "dropped"       // the new tokens came too late: the grant was ended or replaced
-	reasonSalvaged      = "salvaged"      // the answer was odd, its tokens are kept
-	reasonScopeReduced  = "scope_reduced" // less than was asked for
-	reasonUnrotated     = "unrotated"     // no new refresh token came with the answer
-	reasonStoreRegress  = "store_regressed"
-	reasonMarkLifted    = "mark_lifted" // a grant that was believed lost is alive
-)
+// report makes an event of what package grant reports.
+func (a *Auth) report(ctx context.Context, r grant.Report) {
+	e := Event{Reason: r.Reason, User: a.userHash(r.Sub), Took: r.Took, Err: r.Err}
+	switch r.Kind {
+	case grant.Refreshed:
+		e.Kind = EventRefresh
+	case grant.RefreshFailed:
+		e.Kind = EventRefreshFailed
+	case grant.Lost:
+		e.Kind = EventReconnect
+	case grant.Repaired:
+		e.Kind = EventRepaired
+	case grant.Uncalibrated:
+		a.log.WarnContext(ctx, "musixmatch: a refresh leaves the old access token active here; lost answers will be resolved by waiting and replaying")
+		return
+	}
+	a.emit(ctx, e)
+}

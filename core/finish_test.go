@@ -99,11 +99,6 @@ func TestFinishLogin(t *testing.T) {
 			heal:    func(w *world) { w.auth.work.closed = false },
 		},
 		"another issuer": {query: "&iss=https%3A%2F%2Fevil.example", want: ErrState, heal: func(*world) {}},
-		"no issuer where one is required": {
-			prepare: func(w *world) { w.auth.cfg.Endpoint.IssRequired = true },
-			want:    ErrState,
-			heal:    func(w *world) { w.auth.cfg.Endpoint.IssRequired = false },
-		},
 		"the attempt was to connect": {
 			prepare: func(w *world) { w.auth.cfg.AppUser = func(*http.Request) string { return "" } },
 			want:    ErrState,

@@ -13,17 +13,18 @@ import (
 	"time"
 
 	"golang.org/x/oauth2"
+
+	"github.com/mxmconnect/mxmconnect/core/internal/seal"
 )
 
 const (
-	flowCookie   = "mxm_flow_"
-	flowLife     = 10 * time.Minute
-	maxFlows     = 5 // per browser; more than that many tabs nobody signs in with
-	flowPurpose  = "flow"
-	signInFlow   = "sign-in"
-	connectFlow  = "connect"
-	maxStateSize = 256
-	maxFlowSize  = 2500 // keeps the cookie below 3.5 KiB; browsers drop one of 4 KiB
+	flowCookie  = "mxm_flow_"
+	flowLife    = 10 * time.Minute
+	maxFlows    = 5 // per browser; more than that many tabs nobody signs in with
+	flowPurpose = "flow"
+	signInFlow  = "sign-in"
+	connectFlow = "connect"
+	maxFlowSize = 2500 // keeps the cookie below 3.5 KiB; browsers drop one of 4 KiB
 )
 
 // flow is what a login remembers for its callback, sealed in a cookie of its
@@ -41,7 +42,7 @@ type flow struct {
 // startFlow begins an attempt, gives the browser its cookie, and returns the
 // state that names it and the flow.
 func (a *Auth) startFlow(w http.ResponseWriter, r *http.Request, purpose, appUser, returnTo string) (state string, f flow) {
-	state = randomString()
+	state = seal.RandomString()
 	f = flow{
 		State:    sum(state),
 		Verifier: oauth2.GenerateVerifier(),
@@ -58,7 +59,7 @@ func (a *Auth) startFlow(w http.ResponseWriter, r *http.Request, purpose, appUse
 		f.ReturnTo = "" // better to arrive elsewhere than to lose the attempt
 		plain, _ = json.Marshal(f)
 	}
-	sealed := a.keys.seal(flowPurpose, name, plain)
+	sealed := a.keys.Seal(flowPurpose, name, plain)
 	http.SetCookie(w, a.newFlowCookie(name, base64.RawURLEncoding.EncodeToString(sealed), int(flowLife.Seconds())))
 	return state, f
 }
@@ -87,14 +88,14 @@ func (a *Auth) openFlow(r *http.Request, state string) (flow, error) {
 func (a *Auth) unsealFlow(c *http.Cookie) (f flow, err error) {
 	sealed, err := base64.RawURLEncoding.DecodeString(c.Value)
 	if err != nil {
-		return flow{}, errUnsealable
+		return flow{}, seal.ErrUnsealable
 	}
-	plain, err := a.keys.open(flowPurpose, c.Name, sealed)
+	plain, err := a.keys.Open(flowPurpose, c.Name, sealed)
 	if err != nil {
 		return flow{}, err
 	}
 	if json.Unmarshal(plain, &f) != nil {
-		return flow{}, errUnsealable
+		return flow{}, seal.ErrUnsealable
 	}
 	return f, nil
 }

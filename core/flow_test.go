@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/mxmconnect/mxmconnect/core/internal/seal"
 	"github.com/stretchr/testify/require"
 )
 
@@ -60,7 +61,7 @@ func TestFlowCookie_R_AR_3_R_SE_10(t *testing.T) {
 
 	_, err = a.openFlow(browser{}.request("/"), state)
 	require.Error(t, err, "another browser")
-	_, err = a.openFlow(b.request("/"), randomString())
+	_, err = a.openFlow(b.request("/"), seal.RandomString())
 	require.Error(t, err, "another state")
 	other := newTestAuth(t, nil)
 	_, err = other.openFlow(b.request("/"), state)
@@ -78,7 +79,7 @@ func TestFlowCookieIsBoundToItsName(t *testing.T) {
 	one, two := b[a.flowCookieName(first)], b[a.flowCookieName(second)]
 	swapped := browser{one.Name: {Name: one.Name, Value: two.Value}}
 	_, err := a.openFlow(swapped.request("/"), first)
-	require.ErrorIs(t, err, errUnsealable)
+	require.ErrorIs(t, err, seal.ErrUnsealable)
 }
 
 func TestFlowsPerBrowser_R_AR_5(t *testing.T) {
@@ -130,8 +131,8 @@ func FuzzFlowCookie(f *testing.F) {
 		_, err := a.openFlow(r, state)
 		require.Error(t, err)
 		raw, _ := base64.RawURLEncoding.DecodeString(value)
-		_, err = a.keys.open(flowPurpose, a.flowCookieName(state), raw)
-		require.ErrorIs(t, err, errUnsealable)
+		_, err = a.keys.Open(flowPurpose, a.flowCookieName(state), raw)
+		require.ErrorIs(t, err, seal.ErrUnsealable)
 	})
 }
 

@@ -14,14 +14,14 @@ const module = "github.com/mxmconnect/mxmconnect/"
 // What each package may be built from, besides the standard library and
 // itself. An entry that ends in a slash stands for all below it.
 var mayImport = map[string][]string{
-	"core":                     {"github.com/alexedwards/scs/v2", "golang.org/x/oauth2", "golang.org/x/sync/"},
-	"core/mxmtest":             {module + "core", "github.com/alexedwards/scs/v2", "golang.org/x/oauth2", "golang.org/x/sync/"},
-	"nethttpmw":                {module + "core", "github.com/alexedwards/scs/v2", "golang.org/x/oauth2", "golang.org/x/sync/"},
-	"sessionstore/memstore":    {module + "core", "github.com/alexedwards/scs/v2", "golang.org/x/oauth2", "golang.org/x/sync/"},
+	"core":                     {module + "core/internal/", "github.com/alexedwards/scs/v2", "golang.org/x/oauth2", "golang.org/x/sync/"},
+	"core/mxmtest":             {module + "core", module + "core/internal/", "github.com/alexedwards/scs/v2", "golang.org/x/oauth2", "golang.org/x/sync/"},
+	"nethttpmw":                {module + "core", module + "core/internal/", "github.com/alexedwards/scs/v2", "golang.org/x/oauth2", "golang.org/x/sync/"},
+	"sessionstore/memstore":    {module + "core", module + "core/internal/", "github.com/alexedwards/scs/v2", "golang.org/x/oauth2", "golang.org/x/sync/"},
 	"sessionstore/sqlitestore": nil,
 	"sessionstore/redisstore":  nil,
 	"sessionstore/pgxstore":    nil,
-	"sessionstore/storetest":   {module + "core", "github.com/alexedwards/scs/v2", "golang.org/x/oauth2", "golang.org/x/sync/"}, // and testing
+	"sessionstore/storetest":   {module + "core", module + "core/internal/", "github.com/alexedwards/scs/v2", "golang.org/x/oauth2", "golang.org/x/sync/"}, // and testing
 	"core/adaptertest":         nil,
 	"core/mxmotel":             nil,
 	"ginmw":                    nil,

@@ -1,12 +1,6 @@
 package core
 
-import (
-	"net/http"
-	"net/url"
-	"strings"
-
-	"golang.org/x/oauth2"
-)
+import "net/http"
 
 // serveLogin sends the browser to Musixmatch. Of the query only return_to is
 // read: no parameter of the authorization request comes from outside.
@@ -27,18 +21,6 @@ func (a *Auth) startAuthorization(w http.ResponseWriter, r *http.Request, s *ses
 	if err := s.save(w); err != nil {
 		return a.refusal(w, "login", ErrUnavailable, err)
 	}
-	// Both are base64url: there is nothing to escape.
-	seeOther(w, a.musixmatch.authorizationURL+"&state="+state+"&code_challenge="+oauth2.S256ChallengeFromVerifier(f.Verifier))
+	seeOther(w, a.musixmatch.AuthorizationURL(state, f.Verifier))
 	return nil
-}
-
-// newAuthorizationURL is the part of the request that is always the same.
-func newAuthorizationURL(c *Config) string {
-	return c.Endpoint.AuthURL + "?" + url.Values{
-		"response_type":         {"code"},
-		"client_id":             {c.ClientID},
-		"redirect_uri":          {c.RedirectURL},
-		"scope":                 {strings.Join(c.Scopes, " ")},
-		"code_challenge_method": {"S256"},
-	}.Encode()
 }

@@ -65,7 +65,7 @@ func (a *Auth) useSessions() {
 	served.Codec = markingCodec{configured.Codec}
 	a.sessions = &served
 	// Another Auth that shares the manager must not see this one's users.
-	a.sessionKey = "mxmconnect " + a.grants.key("")[len("grant_"):][:16]
+	a.sessionKey = "mxmconnect " + a.grants.Place()
 }
 
 var managers atomic.Int64

@@ -2,6 +2,7 @@ package core_test
 
 import (
 	"context"
+	"runtime"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -89,13 +90,15 @@ var processFaults = []fault{
 			a := w.start()
 			w.signIn(a)
 			untilDue()
-			w.net.stall.Store(int64(3 * time.Second))
 			a.store.watch(func(c storeCall) error {
-				if c.op == "commit" && c.n == 2 { // the intent is cleared: nothing was sent
+				err := c.do()
+				switch {
+				case c.op == "commit" && c.n == 1:
+					time.Sleep(3 * time.Second)
+				case c.op == "commit" && c.n == 2: // the intent is cleared: nothing was sent
 					require.Empty(t, w.refreshes())
-					w.net.stall.Store(0)
 				}
-				return c.do()
+				return err
 			})
 			require.NotEmpty(t, a.token(t)) // the old one, while it lives
 			time.Sleep(lease)
@@ -121,6 +124,22 @@ var processFaults = []fault{
 			time.Sleep(2 * lease)
 			a.token(t)
 			w.unharmed(1, a)
+		},
+	}},
+	{"a connection that stands late", tests{
+		"": func(t *testing.T, w *world) {
+			a := w.start()
+			w.signIn(a)
+			first := a.token(t)
+			untilDue()
+			w.net.stall.Store(int64(8 * time.Second)) // a resolver that is dead, and one that is not
+			began := time.Now()
+			require.Equal(t, first, a.token(t), "the old one serves meanwhile")
+			require.Less(t, time.Since(began), time.Second)
+			time.Sleep(10 * time.Second)
+			require.NotEqual(t, first, a.token(t))
+			w.unharmed(1, a)
+			require.Empty(t, a.kinds(core.EventRefreshFailed))
 		},
 	}},
 	{"kill −9 before the intent; after the intent, before the send; after the send, before the server commits", tests{
@@ -218,15 +237,15 @@ var processFaults = []fault{
 // killAfterIntent lets i write an intent and die.
 func (w *world) killAfterIntent(i *instance) {
 	w.t.Helper()
-	w.net.broken.Store(true)
 	i.store.watch(func(c storeCall) error {
+		err := c.do()
 		if c.op == "commit" {
 			i.store.kill()
+			runtime.Goexit()
 		}
-		return c.do()
+		return err
 	})
 	go i.TokenSource(w.t.Context(), alice).Token()
 	synctest.Wait()
 	time.Sleep(time.Millisecond)
-	w.net.broken.Store(false)
 }

@@ -102,5 +102,3 @@ func (w *world) agree(all ...*instance) {
 		require.Equal(w.t, w.life().AccessToken, served)
 	}
 }
-
-// killAfterIntent lets i write an intent and die.

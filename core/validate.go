@@ -5,13 +5,15 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/http"
 	"net/url"
 	"path"
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/mxmconnect/mxmconnect/core/internal/musixmatch"
+	"github.com/mxmconnect/mxmconnect/core/internal/seal"
 )
 
 // validate fills in the defaults and joins every mistake into one error.
@@ -63,7 +65,7 @@ func (c *Config) validate() error {
 	}
 	c.Scopes = scopes
 
-	if _, err := newKeyring(c.Keys); err != nil {
+	if _, err := seal.New(c.Keys); err != nil {
 		errs = append(errs, err)
 	}
 	c.checkPaths(&errs)
@@ -89,7 +91,7 @@ func (c *Config) validate() error {
 		c.checkOrigin(fmt.Sprintf("APIOrigins[%d]", i), o, &errs)
 	}
 	if c.HTTPClient != nil && c.HTTPClient.Transport != nil {
-		if _, ok := c.HTTPClient.Transport.(*http.Transport); !ok && !sendsOnce(c.HTTPClient.Transport) {
+		if _, ok := c.HTTPClient.Transport.(*http.Transport); !ok && !musixmatch.SendsOnce(c.HTTPClient.Transport) {
 			wrong("HTTPClient", "its Transport is a %T; one that is not a *http.Transport must declare SendsOnce() bool", c.HTTPClient.Transport)
 		}
 	}
@@ -169,7 +171,7 @@ func (c *Config) checkSessions(errs *[]error) {
 
 // checkURL reports whether raw is an absolute URL fit for what field names.
 func (c *Config) checkURL(field, raw string, errs *[]error) bool {
-	if err := checkURL(raw, c.DangerouslyAllowHTTP); err != nil {
+	if err := musixmatch.CheckURL(raw, c.DangerouslyAllowHTTP); err != nil {
 		*errs = append(*errs, fmt.Errorf("%s: %w", field, err))
 		return false
 	}
@@ -180,51 +182,9 @@ func (c *Config) checkOrigin(field, raw string, errs *[]error) {
 	if !c.checkURL(field, raw, errs) {
 		return
 	}
-	if u, _ := url.Parse(raw); originOf(u) != raw {
+	if u, _ := url.Parse(raw); musixmatch.OriginOf(u) != raw {
 		*errs = append(*errs, fmt.Errorf("%s: %q is not an origin such as https://app.example", field, raw))
 	}
-}
-
-// checkURL accepts https, and http where plain is true or the host is
-// loopback, with a host and without userinfo, query or fragment.
-func checkURL(raw string, plain bool) error {
-	u, err := url.Parse(raw)
-	switch {
-	case err != nil:
-		return errors.New("is not a URL")
-	case u.Host == "" || u.Hostname() == "" || u.Opaque != "":
-		return errors.New("must be an absolute URL such as https://app.example")
-	case u.User != nil:
-		return errors.New("must not hold a user or a password")
-	case u.RawQuery != "" || u.ForceQuery || u.Fragment != "" || strings.Contains(raw, "#"):
-		return errors.New("must have no query and no fragment")
-	case u.Scheme == "https":
-		return nil
-	case u.Scheme != "http":
-		return fmt.Errorf("must be https, is %q", u.Scheme)
-	case plain || isLoopback(u.Hostname()):
-		return nil
-	}
-	return errors.New("must be https; plain http is for loopback hosts, or for DangerouslyAllowHTTP")
-}
-
-func isLoopback(host string) bool {
-	if host == "localhost" {
-		return true
-	}
-	ip := net.ParseIP(host)
-	return ip != nil && ip.IsLoopback()
-}
-
-// originOf is the origin as a browser writes it in an Origin header.
-func originOf(u *url.URL) string {
-	host := strings.ToLower(u.Host)
-	if u.Scheme == "https" {
-		host = strings.TrimSuffix(host, ":443")
-	} else if u.Scheme == "http" {
-		host = strings.TrimSuffix(host, ":80")
-	}
-	return u.Scheme + "://" + host
 }
 
 func cleanPath(p string) bool {

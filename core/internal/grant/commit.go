@@ -1,0 +1,271 @@
+package grant
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/mxmconnect/mxmconnect/core/internal/musixmatch"
+)
+
+// salvage is P5: the tokens are taken out of the answer however odd the rest of
+// it is. What is wrong with the rest is looked at when they are written.
+func (f *flight) salvage(t *musixmatch.Tokens, began time.Time) step {
+	if t.Refresh == "" && (t.Access == "" || !t.Complete) {
+		f.failed(ReasonUpstream, t.Defect, began)
+		return f.resolve // an answer cut short may have held a refresh token
+	}
+	mine := f.gr
+	mine.Generation, mine.Intent = f.gr.Generation+1, nil
+	mine.Access, mine.Issued, mine.ExpiryKnown, mine.ExpiresIn = t.Access, t.Issued, t.ExpiryKnown, t.ExpiresIn
+	mine.NotRotated = t.Refresh == "" || t.Refresh == f.gr.Refresh
+	if t.Refresh != "" {
+		mine.Refresh = t.Refresh
+	}
+	if t.Scope != "" {
+		mine.Scope = t.Scope
+	}
+	return f.commit(mine, t, began)
+}
+
+// keep is P6: the new tokens, the only live ones in the world, are written,
+// however long it takes, whoever wrote an intent meanwhile, and though Auth may be
+// closing. Until they are, they are served from memory.
+func (f *flight) commit(mine grant, t *musixmatch.Tokens, began time.Time) step {
+	old, received := f.gr, time.Now()
+	lifted := false
+	for n := 1; ; n++ {
+		out, err := f.write(mine)
+		if out == writeDone {
+			return f.publish(old, mine, t, began, lifted)
+		}
+		if out == writeFailed {
+			f.cache(mine)
+			f.offer()
+			f.m.work.Go(func() { f.failed(ReasonUnavailable, err, time.Time{}) }) // beside it: OnEvent may hang on the same outage
+			time.Sleep(f.m.backoff(n))
+			continue // if it took place after all, the next write will say so
+		}
+		var found bool
+		disposition := readAgain
+		for disposition == readAgain {
+			if found, err = f.read(); err != nil {
+				time.Sleep(f.m.backoff(n))
+			} else if disposition = dispositionOf(old.Generation, mine, f.gr, found); disposition == askServer {
+				disposition = f.whose(mine, received, n)
+			}
+		}
+		switch disposition {
+		case overwrite:
+			lifted = found && f.gr.Status == statusReconnect
+			mine.Generation = max(mine.Generation, f.gr.Generation+1)
+		case alreadyStored:
+			f.sentIntent = false
+			f.concluded(old, mine, t, began, false)
+			return f.find
+		case adoptStored:
+			f.failed(ReasonDropped, nil, began)
+			f.sentIntent = false
+			f.e.cached.Store(nil)
+			return f.find
+		case drop:
+			f.failed(ReasonDropped, nil, began)
+			f.sentIntent = false
+			f.e.cached.Store(nil)
+			if found && f.gr.Status == statusDisconnected {
+				// Revoked only here: elsewhere it might end a login that replaced this one.
+				f.m.server.Revoke(f.ctx, mine.Refresh)
+			}
+			return f.find
+		}
+		if n > 3 {
+			time.Sleep(f.m.backoff(n - 3))
+		}
+	}
+}
+
+// claim is what becomes of new tokens when somebody else has changed the record
+// that they were to go to.
+type disposition int
+
+const (
+	overwrite     disposition = iota // they go over it
+	drop                             // the grant was ended or replaced
+	alreadyStored                    // they are there
+	askServer                        // others are there, and the server must say whose are alive
+	adoptStored                      // the others are
+	readAgain                        // somebody moved on while it was asked
+)
+
+// claimOf compares mine, refreshed from the gen old, with what is stored. The
+// order counts.
+func dispositionOf(old int64, mine, stored grant, found bool) disposition {
+	switch {
+	case found && stored.Generation < old: // the store has lost a write
+		return overwrite
+	case !found, stored.Status == statusDisconnected, stored.GrantID != mine.GrantID:
+		return drop
+	case stored.Access == mine.Access && stored.Refresh == mine.Refresh:
+		return alreadyStored
+	case stored.Generation > old: // a taker's replay succeeded, and so did our refresh
+		return askServer
+	}
+	// A mark that came too early; or any intent, or none, on the token that we
+	// have spent: waiting for a taker to finish with it would be for ever.
+	return overwrite
+}
+
+// whose asks about our new token when another is stored: twice, a settle apart,
+// because a token that a sibling's refresh has just killed may look alive, and
+// one that has just been issued may look dead.
+func (f *flight) whose(mine grant, received time.Time, n int) disposition {
+	if mine.Access == "" {
+		return adoptStored
+	}
+	for last := noVerdict; ; time.Sleep(f.m.confirmWait) {
+		in, err := f.m.introspect(f.ctx, mine.Access)
+		switch {
+		case err != nil && time.Since(received) >= mine.ExpiresIn:
+			return adoptStored
+		case err != nil:
+			time.Sleep(f.m.backoff(n))
+			return readAgain
+		case in.Active && last == active:
+			return overwrite
+		case !in.Active && last == inactive:
+			return adoptStored
+		case in.Active:
+			last = active
+		default:
+			last = inactive
+		}
+	}
+}
+
+// publish serves tokens that have been written.
+func (f *flight) publish(old, mine grant, t *musixmatch.Tokens, began time.Time, lifted bool) step {
+	f.e.remember(mine)
+	f.e.failures, f.e.retryAt = 0, time.Time{}
+	f.sentIntent = false
+	f.concluded(old, mine, t, began, lifted)
+	s := f.cache(mine)
+	if s == nil { // a refresh token was all that could be saved
+		return f.later(ReasonUpstream, t.Defect)
+	}
+	return f.land(result{served: s})
+}
+
+// concluded leaves for the end of the flight what may fail: the strict look at
+// the answer, the events, and the first test of the oracle.
+func (f *flight) concluded(old, mine grant, t *musixmatch.Tokens, began time.Time, lifted bool) {
+	took := time.Since(began)
+	f.after = append(f.after, func() {
+		e := Report{Kind: Refreshed, Took: took}
+		switch {
+		case t.Defect != nil:
+			e.Reason, e.Err = ReasonSalvaged, t.Defect
+		case mine.NotRotated:
+			e.Reason = ReasonNotRotated
+		case t.Scope != "" && !Covers(t.Scope, old.Scope):
+			e.Reason = ReasonScopeReduced
+		}
+		changed := f.subChanged(mine)
+		f.tell(e)
+		if lifted {
+			f.tell(Report{Kind: Repaired, Reason: ReasonMarkLifted})
+		}
+		if changed {
+			f.markSub(mine.Access)
+		}
+		if !mine.NotRotated {
+			f.m.calibrate(old)
+		}
+	})
+}
+
+// Covers reports whether granted names every scope in wanted.
+func Covers(granted, wanted string) bool {
+	have := strings.Fields(granted)
+	for _, s := range strings.Fields(wanted) {
+		if !slices.Contains(have, s) {
+			return false
+		}
+	}
+	return true
+}
+
+// subChanged asks whose the new token is. No answer changes nothing: the sub
+// that was verified last stands, and the next flight asks again.
+func (f *flight) subChanged(mine grant) bool {
+	if mine.Access == "" || isImport(mine.Sub) {
+		return false
+	}
+	in, err := f.m.introspect(f.ctx, mine.Access)
+	if err != nil {
+		f.e.unverified.Store(mine.Generation)
+		return false
+	}
+	return in.Active && in.Sub != mine.Sub
+}
+
+// endChanged ends a grant whose tokens have become another user's, however long
+// the store takes, and returns when that is done or ctx is.
+func (m *Manager) endChanged(ctx context.Context, sub, access string) {
+	if !m.begin() {
+		return
+	}
+	e := m.entries.locked(sub)
+	e.mu.Unlock()
+	f := &flight{m: m, e: e, ctx: context.WithoutCancel(ctx)}
+	ended := make(chan struct{})
+	go func() {
+		defer m.work.Done()
+		defer close(ended)
+		f.markSub(access)
+	}()
+	ctx, cancel := context.WithTimeout(ctx, Patience)
+	defer cancel()
+	select {
+	case <-ended:
+	case <-ctx.Done():
+	}
+}
+
+func (f *flight) markSub(access string) {
+	f.e.cached.Store(nil)
+	ours := map[string]bool{}
+	for n := 1; ; n++ {
+		found, err := f.read()
+		if err == nil && ours[f.version] { // written, and the answer was lost
+			f.marked(f.gr, errSubChanged)
+			return
+		}
+		if err == nil && (!found || f.gr.Access != access || f.gr.Status != statusLive) {
+			return // they are not stored any more
+		}
+		if err == nil {
+			mark := f.gr
+			mark.Status, mark.Reason, mark.Intent = statusReconnect, ReasonSubChanged, nil
+			version, out, _ := f.tryWrite(mark)
+			if out == writeDone {
+				f.marked(mark, errSubChanged)
+				return
+			}
+			ours[version] = true
+		}
+		if !f.pause(f.m.backoff(n)) {
+			return
+		}
+	}
+}
+
+// marked takes note of a mark that was written here.
+func (f *flight) marked(mark grant, cause error) {
+	f.e.remember(mark)
+	f.e.cached.Store(nil)
+	f.tell(Report{Kind: Lost, Reason: mark.Reason, Err: cause})
+}
+
+var errSubChanged = errors.New("a refresh returned the tokens of another user")

@@ -1,0 +1,99 @@
+package grant
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// P6: whom a conflict is decided for. The order of the rules counts.
+func TestDispositionOf(t *testing.T) {
+	mine := grant{GrantID: "g", Generation: 8, Access: "a", Refresh: "r", Status: statusLive}
+	const old = 7
+	with := func(change func(*grant)) grant {
+		g := grant{GrantID: "g", Generation: old, Access: "a0", Refresh: "r0", Status: statusLive}
+		change(&g)
+		return g
+	}
+	for name, c := range map[string]struct {
+		stored grant
+		found  bool
+		want   disposition
+	}{
+		"the store regressed":                 {with(func(g *grant) { g.Generation = 6 }), true, overwrite},
+		"to a grant that was replaced":        {with(func(g *grant) { g.Generation, g.GrantID = 6, "before" }), true, overwrite},
+		"to a mark":                           {with(func(g *grant) { g.Generation, g.Status = 6, statusReconnect }), true, overwrite},
+		"missing":                             {grant{}, false, drop},
+		"tombstone":                           {with(func(g *grant) { g.Generation, g.Status = 8, statusDisconnected }), true, drop},
+		"another login":                       {with(func(g *grant) { g.Generation, g.GrantID = 9, "other" }), true, drop},
+		"mine":                                {mine, true, alreadyStored},
+		"mine, marked since":                  {with(func(g *grant) { *g = mine; g.Status = statusReconnect }), true, alreadyStored},
+		"others at my gen":                    {with(func(g *grant) { g.Generation, g.Access, g.Refresh = 8, "b", "s" }), true, askServer},
+		"others later":                        {with(func(g *grant) { g.Generation, g.Access, g.Refresh = 12, "b", "s" }), true, askServer},
+		"others later, marked":                {with(func(g *grant) { g.Generation, g.Access, g.Status = 12, "b", statusReconnect }), true, askServer},
+		"a mark that came too early":          {with(func(g *grant) { g.Status = statusReconnect }), true, overwrite},
+		"a foreign intent on the spent token": {with(func(g *grant) { g.Intent = &intent{ID: "x"} }), true, overwrite},
+		"no intent on the spent token":        {with(func(*grant) {}), true, overwrite},
+	} {
+		t.Run(name, func(t *testing.T) { require.Equal(t, c.want, dispositionOf(old, mine, c.stored, c.found)) })
+	}
+}
+
+func TestTimingFollowsFromTheFirst(t *testing.T) {
+	d := timingFrom(30 * time.Second)
+	require.Equal(t, timing{refreshTimeout: 30 * time.Second, intentLease: 45 * time.Second, confirmWait: 15 * time.Second, sendBudget: 2 * time.Second}, d)
+	for _, timeout := range []time.Duration{time.Second, 7 * time.Second, 5 * time.Minute} {
+		d := timingFrom(timeout)
+		require.LessOrEqual(t, d.sendBudget+d.refreshTimeout, d.intentLease, "others wait until the POST is over")
+	}
+	require.Equal(t, 90*time.Second, d.window(time.Hour, 0))
+	require.Equal(t, 60*time.Second, d.window(300*time.Second, 0), "20 % of the life")
+	for range 1000 {
+		w := d.window(time.Hour, jitter())
+		require.GreaterOrEqual(t, w, 90*time.Second, "jitter only enlarges")
+		require.Less(t, w, 113*time.Second)
+		b := d.backoff(3)
+		require.GreaterOrEqual(t, b, 800*time.Millisecond)
+		require.Less(t, b, time.Second)
+	}
+	require.Less(t, d.backoff(1000), 19*time.Second)
+}
+
+// However long a doubt lasts, little is remembered of it: the intent that is
+// stored, in any case.
+func TestAttemptsAreBounded(t *testing.T) {
+	var d attempts
+	var stored *intent
+	for n := range 1000 {
+		in := &intent{ID: fmt.Sprint(n), Attempt: n + 1}
+		d.add(in, stored, false).sent = true
+		require.LessOrEqual(t, len(d.own), maxOwnIntents)
+		require.True(t, stored == nil || d.of(stored) != nil)
+		stored = in
+	}
+}
+
+// Of a token that was refused at its import the store is rid some day; a
+// user's mark stays.
+func TestRefusedImportsExpire(t *testing.T) {
+	m, store := newTestManager(t, &fakeServer{})
+	for sub, expires := range map[string]bool{importPrefix + "x": true, "mxm:1": false} {
+		_, err := m.records.commit(t.Context(), "", grant{Sub: sub, Status: statusReconnect})
+		require.NoError(t, err)
+		rec, found, err := store.FindGrant(t.Context(), m.records.key(sub))
+		require.NoError(t, err)
+		require.True(t, found)
+		require.Equal(t, expires, !rec.Expiry.IsZero())
+	}
+}
+
+func TestNobodyIsRememberedForNothing(t *testing.T) {
+	m, _ := newTestManager(t, &fakeServer{})
+	for n := range 100 {
+		_, err := m.Token(t.Context(), fmt.Sprint("nobody ", n))
+		require.Equal(t, Reconnect, outcomeOf(err))
+		require.Eventually(t, func() bool { return m.entries.find(fmt.Sprint("nobody ", n)) == nil }, time.Second, time.Millisecond)
+	}
+}

@@ -1,0 +1,91 @@
+package grant
+
+import (
+	"time"
+
+	"github.com/mxmconnect/mxmconnect/core/internal/seal"
+)
+
+// repair gives a store that lost a write what this process remembers. An intent
+// may be lost with it, so the record gets one of nobody, and everybody leaves
+// it alone for a lease.
+func (f *flight) repair(memory grant) step {
+	if memory.Status == statusLive {
+		if f.gr.GrantID != memory.GrantID {
+			memory.ExpiryKnown = false // a refresh of the other grant may have killed our access token, too
+		}
+		memory.Intent = &intent{ID: seal.RandomString(), Attempt: 1, Started: time.Now(), Owner: "nobody"}
+		f.cache(memory)
+	}
+	switch out, err := f.write(memory); out {
+	case writeConflict:
+		return f.again()
+	case writeFailed:
+		return f.later(ReasonUnavailable, err)
+	}
+	f.tell(Report{Kind: Repaired, Reason: ReasonStoreRegress})
+	return f.find
+}
+
+// missing is a grant that is not stored. It is never repaired, because it may
+// have been disconnected longer ago than a tombstone lives. If this process
+// has seen it later than that, the store has lost it; the mark makes that one
+// event for all instances, and holds no tokens.
+func (f *flight) missing(memory *grant, confirmed time.Time) step {
+	if memory != nil && memory.Status == statusLive && time.Since(confirmed) < tombstoneLife {
+		f.gr, f.version = *memory, ""
+		f.gr.Access, f.gr.Refresh = "", ""
+		return f.markLost(ReasonStoreLostWrite)
+	}
+	return f.reconnect(errNoGrant)
+}
+
+func (f *flight) reconnect(cause error) step {
+	f.e.cached.Store(nil)
+	return f.land(result{err: &Failure{Reconnect, cause}})
+}
+
+// lost marks the grant. The record stays: a late answer may still heal it, and
+// a new login replaces it. The one who writes the mark reports the loss.
+func (f *flight) markLost(reason string) step {
+	mark := f.gr
+	mark.Status, mark.Reason, mark.Intent = statusReconnect, reason, nil
+	ours := map[string]bool{}
+	for n := 1; ; n++ {
+		version, out, err := f.tryWrite(mark)
+		ours[version] = true
+		if out == writeConflict {
+			// It may be our own mark, the answer to which was lost.
+			if _, err = f.read(); err == nil && !ours[f.version] {
+				return f.again()
+			}
+		}
+		if out != writeDone && err != nil {
+			f.failed(ReasonUnavailable, err, time.Time{})
+			if !f.pause(f.m.backoff(n)) {
+				return f.land(result{err: unavailable(err)})
+			}
+			continue
+		}
+		f.sentIntent = false
+		f.marked(mark, nil)
+		return f.reconnect(errLost)
+	}
+}
+
+// unrenewable is a grant without a refresh token at the end of its life, which
+// token-metadata alone can tell.
+func (f *flight) unrenewable() step {
+	in, err := f.m.introspect(f.ctx, f.gr.Access)
+	switch {
+	case err != nil:
+		return f.later(ReasonUnavailable, err)
+	case in.Active && f.gr.Access != f.rejected:
+		s := f.cache(f.gr)
+		s = f.serveFor(s, f.m.intentLease)
+		return f.land(result{served: s})
+	case in.Active:
+		return f.land(result{served: f.cache(f.gr), verdict: active})
+	}
+	return f.markLost(ReasonNoRefreshToken)
+}
