@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/url"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -21,7 +22,8 @@ type Answer struct {
 type Refresh struct {
 	gate   *gate
 	cancel context.CancelFunc
-	sent   chan struct{} // closed by Send
+	may    atomic.Pointer[func() bool] // nil until Send
+	sent   chan struct{}               // closed by Send
 	once   sync.Once
 	answer chan Answer
 }
@@ -33,13 +35,21 @@ func (c *Client) Connect(ctx context.Context, refreshToken string) (*Refresh, er
 	r := &Refresh{cancel: cancel, sent: make(chan struct{}), answer: make(chan Answer, 1)}
 	stands := make(chan struct{})
 	stand := sync.OnceFunc(func() { close(stands) })
-	r.gate = &gate{clock: c.clock, stands: func() {
-		stand()
-		select {
-		case <-r.sent:
-		case <-live.Done():
-		}
-	}}
+	r.gate = &gate{
+		clock: c.clock,
+		// net/http goes on to write when it is released by the end of live.
+		may: func() bool {
+			may := r.may.Load()
+			return may != nil && (*may)()
+		},
+		stands: func() {
+			stand()
+			select {
+			case <-r.sent:
+			case <-live.Done():
+			}
+		},
+	}
 	form := url.Values{"grant_type": {"refresh_token"}, "refresh_token": {refreshToken}}
 	exchange := func() {
 		t, err := c.token(live, form, r.gate)
@@ -75,7 +85,7 @@ func (c *Client) Connect(ctx context.Context, refreshToken string) (*Refresh, er
 // and tells whether a byte was sent.
 func (r *Refresh) Send(may func() bool) <-chan Answer {
 	r.once.Do(func() {
-		r.gate.may = may
+		r.may.Store(&may)
 		close(r.sent)
 	})
 	return r.answer
@@ -90,5 +100,8 @@ func (r *Refresh) Reset() {
 	r.cancel()
 }
 
-// Close ends the connection.
-func (r *Refresh) Close() { r.cancel() }
+// Close ends the connection. What was not sent never will be.
+func (r *Refresh) Close() {
+	r.gate.withdraw()
+	r.cancel()
+}

@@ -153,7 +153,14 @@ func gatedDialer(dial dialer) dialer {
 // gatedConn asks its gate before the first write that follows its being set.
 type gatedConn struct {
 	net.Conn
-	gate atomic.Pointer[gate]
+	gate   atomic.Pointer[gate]
+	closed atomic.Bool
+}
+
+// Close closes the connection.
+func (c *gatedConn) Close() error {
+	c.closed.Store(true)
+	return c.Conn.Close()
 }
 
 // NetConn returns the connection beneath.
