@@ -78,6 +78,12 @@ func (f *flight) acquire() bool {
 	select {
 	case f.m.refreshSem <- struct{}{}:
 		return true
+	default:
+		f.offer()
+	}
+	select {
+	case f.m.refreshSem <- struct{}{}:
+		return true
 	case <-f.m.closing:
 		return false
 	}

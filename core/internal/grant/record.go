@@ -32,7 +32,7 @@ type grant struct {
 
 	// Gen counts every change of tokens at this key and never restarts, not
 	// even at a login, so that no process mistakes an old record for a new one.
-	Generation int64  `json:"generation"`
+	Generation int64  `json:"gen"`
 	GrantID    string `json:"grant_id"` // new at each login
 
 	Access      string        `json:"access,omitempty"`

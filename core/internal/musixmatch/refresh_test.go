@@ -37,6 +37,9 @@ func TestNothingIsSentWithoutSend(t *testing.T) {
 		} else {
 			r.Reset()
 		}
+		var call *CallError
+		require.ErrorAs(t, (<-r.answer).Err, &call)
+		require.False(t, call.Sent)
 		<-closed
 	}
 	require.EqualValues(t, 100, connections.Load())

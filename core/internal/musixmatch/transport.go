@@ -106,7 +106,8 @@ func (g *gate) since() time.Duration { return g.clock.Elapsed() - time.Duration(
 
 // withdraw shuts the gate for good and reports whether a byte may have passed.
 func (g *gate) withdraw() (sent bool) {
-	return !g.state.CompareAndSwap(gateShut, gateWithdrawn)
+	g.state.CompareAndSwap(gateShut, gateWithdrawn)
+	return g.state.Load() == gatePassed
 }
 
 // on returns ctx for a request whose connection asks g.
