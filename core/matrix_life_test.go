@@ -120,6 +120,7 @@ var lifeFaults = []fault{
 			}
 			w.srv.ClearFaults()
 			time.Sleep(10 * lease)
+			require.NoError(t, a.tokenErr(t, 5*lease), "it leaves the last attempt of the other alone for four leases")
 			require.Equal(t, a.token(t), b.token(t))
 			require.Equal(t, w.life().AccessToken, a.token(t))
 			require.Empty(t, a.kinds(core.EventReconnect))
@@ -140,7 +141,7 @@ var lifeFaults = []fault{
 			}
 			w.srv.ClearFaults()
 			time.Sleep(10 * lease)
-			a.token(t)
+			require.NoError(t, a.tokenErr(t, time.Minute))
 			require.Equal(t, w.life().AccessToken, a.token(t))
 			require.Empty(t, a.kinds(core.EventReconnect))
 		},
