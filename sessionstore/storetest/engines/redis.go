@@ -50,25 +50,34 @@ func startRedis(t testing.TB, config *tls.Config, args ...string) *Redis {
 	t.Helper()
 	path := need(t, "redis-server", "redis-server")
 	addr, port := freeAddr(t)
-	listen := []string{"--port", port}
+	listen, ready := []string{"--port", port}, pong(addr)
 	if config != nil {
 		listen = []string{"--port", "0", "--tls-port", port}
+		ready = func() error {
+			c, err := tls.Dial("tcp", addr, config)
+			if err != nil {
+				return err
+			}
+			return c.Close()
+		}
 	}
 	dir := t.TempDir()
-	client := newRedisClient(t, addr, config)
-	r := &Redis{Dir: dir, Client: client, Process: Process{
-		Addr: addr, t: t, path: path, attr: processAttr(nil),
-		args:  append(append(listen, "--bind", "127.0.0.1", "--dir", dir, "--save", "", "--appendonly", "yes", "--appendfsync", "always", "--repl-diskless-sync-delay", "0"), args...),
-		ready: func() error { return client.Ping(context.Background()).Err() },
+	r := &Redis{Dir: dir, Client: newRedisClient(t, addr, config), Process: Process{
+		Addr: addr, t: t, path: path, attr: processAttr(nil), ready: ready,
+		args: append(append(listen, "--bind", "127.0.0.1", "--dir", dir, "--save", "", "--appendonly", "yes", "--appendfsync", "always", "--repl-diskless-sync-delay", "0"), args...),
 	}}
 	t.Cleanup(r.Kill)
 	r.Start()
 	return r
 }
 
+func pong(addr string) func() error {
+	return func() error { return ask(addr, "PING\r\n", "+PONG\r\n") }
+}
+
 func newRedisClient(t testing.TB, addr string, config *tls.Config) *redis.Client {
 	client := redis.NewClient(&redis.Options{
-		Addr: addr, TLSConfig: config, MaxRetries: -1, DialerRetries: 1, PoolSize: 1,
+		Addr: addr, TLSConfig: config, MaxRetries: -1, DialerRetries: 1,
 		DialTimeout: time.Second, ReadTimeout: time.Second, ContextTimeoutEnabled: true,
 	})
 	t.Cleanup(func() { client.Close() })

@@ -33,8 +33,10 @@ func StartRedisCluster(t testing.TB, args ...string) *RedisCluster {
 	for i := range 2 * masters {
 		_, bus := freeAddr(t)
 		node := StartRedis(t, append([]string{
-			"--cluster-enabled", "yes", "--cluster-port", bus,
-			"--cluster-node-timeout", "1000", "--cluster-replica-validity-factor", "0", "--appendfsync", "no", // a kill loses what was not written, and fsync writes nothing
+			"--cluster-enabled", "yes", "--cluster-port", bus, "--cluster-node-timeout", "1000",
+			"--cluster-replica-validity-factor", "0", // it is elected however long it was cut off
+			"--repl-ping-replica-period", "1", // a replica is not listed before its first byte
+			"--appendfsync", "no", // a kill loses what was not written, and fsync writes nothing
 		}, args...)...)
 		c.ids[node] = node.do("CLUSTER", "MYID").(string)
 		node.do("CLUSTER", "SET-CONFIG-EPOCH", i+1)

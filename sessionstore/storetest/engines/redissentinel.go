@@ -54,10 +54,8 @@ sentinel failover-timeout %[2]s 10000
 	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	client := newRedisClient(t, addr, nil)
-	sentinel := &Redis{Client: client, Process: Process{
-		Addr: addr, t: t, path: s.Primary.path, attr: processAttr(nil), args: []string{file, "--sentinel"},
-		ready: func() error { return client.Ping(context.Background()).Err() },
+	sentinel := &Redis{Client: newRedisClient(t, addr, nil), Process: Process{
+		Addr: addr, t: t, path: s.Primary.path, attr: processAttr(nil), ready: pong(addr), args: []string{file, "--sentinel"},
 	}}
 	t.Cleanup(sentinel.Kill)
 	sentinel.Start()
