@@ -3,6 +3,7 @@ package examples_test
 import (
 	"flag"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"net/http"
 	"slices"
@@ -16,6 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/mxmconnect/mxmconnect/core/mxmtest"
+	"github.com/mxmconnect/mxmconnect/sessionstore/storetest/engines"
 )
 
 var (
@@ -81,7 +83,9 @@ func TestStampede(t *testing.T) {
 		reuse mxmtest.ReusePolicy
 	}{{"revoke family", mxmtest.RevokeFamily}, {"plain", mxmtest.Plain}} {
 		t.Run("1 process, memory, "+policy.name, func(t *testing.T) { stampede(t, 1, policy.reuse) })
-		for name, open := range sharedStores {
+		stores := maps.Clone(sharedStores)
+		stores["redis cluster"] = func(t *testing.T) string { return engines.StartRedisCluster(t).URL() }
+		for name, open := range stores {
 			t.Run("2 processes, "+name+", "+policy.name, func(t *testing.T) {
 				stampede(t, 2, policy.reuse, "MXM_STORE="+open(t), "MXM_KEYS="+goodKey)
 			})

@@ -79,3 +79,13 @@ func TestStoreDown(t *testing.T) {
 	eventually(t, "it recovers, and nobody is signed out", func() bool { return get(t, c, app.URL+"/whoami").StatusCode == 200 })
 	require.Empty(t, refreshes(srv))
 }
+
+func TestRedisOverTLS(t *testing.T) {
+	redis, _ := engines.StartRedisTLS(t, "--tls-auth-clients", "no")
+	env := []string{"MXM_STORE=rediss://" + redis.Addr + "/0", "MXM_KEYS=" + goodKey}
+	refused(t, "nethttp", "MXM_STORE", append(env, credentials...)...) // nobody it knows signed for that server
+
+	app, c := startDemo(t, "nethttp", newServer(t), append(env, "SSL_CERT_FILE="+filepath.Join(redis.Dir, "ca.pem"))...), browser(t)
+	signIn(t, c, app.URL)
+	require.Equal(t, 200, get(t, c, app.URL+"/whoami").StatusCode)
+}

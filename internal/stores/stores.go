@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/url"
+	"regexp"
 	"strings"
 	"time"
 
@@ -36,13 +37,29 @@ const (
 	patience    = 10 * time.Second // with a server that does not answer
 )
 
-var errURL = errors.New("must be memory:, sqlite:PATH, redis://HOST:PORT/DB or postgres://USER:PASSWORD@HOST:PORT/DB")
+var errURL = errors.New("must be memory:, sqlite:PATH, redis://HOST:PORT/DB, redis://HOST:PORT,HOST:PORT of a cluster, or postgres://USER:PASSWORD@HOST:PORT/DB")
 
-// Open opens memory:, sqlite:PATH, redis://… or postgres://…. The error does not
+// cluster is a URL with several hosts, as net/url does not take it.
+var cluster = regexp.MustCompile(`^(rediss?://(?:[^/?]*@)?[^/?,@]+),([^/?@]+)(?:/0?)?(?:\?(.*))?$`)
+
+// oneHost returns the URL of a cluster as go-redis takes it: the hosts after the
+// first are parameters. Other URLs stay as they are.
+func oneHost(storeURL string) string {
+	m := cluster.FindStringSubmatch(storeURL)
+	if m == nil {
+		return storeURL
+	}
+	addrs := url.Values{"addr": strings.Split(m[2], ",")}
+	return m[1] + "?" + addrs.Encode() + "&" + m[3]
+}
+
+// Open opens memory:, sqlite:PATH, redis://…, with several hosts separated by
+// commas for a cluster, or postgres://…. The error does not
 // hold the password that may be in storeURL. Call close in the end.
 func Open(ctx context.Context, storeURL string) (store Store, close func(), err error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
+	storeURL = oneHost(storeURL)
 	scheme, path, _ := strings.Cut(storeURL, ":")
 	switch {
 	case storeURL == Memory:
@@ -74,19 +91,36 @@ func openSQLite(path string) (Store, func(), error) {
 }
 
 func openRedis(ctx context.Context, storeURL string) (Store, func(), error) {
-	options, err := redis.ParseURL(storeURL)
+	client, err := newRedisClient(storeURL)
 	if err != nil {
 		return nil, nil, errURL // its own error would quote the URL
 	}
-	options.ContextTimeoutEnabled = true // or a Redis that hangs is waited for beyond any deadline
 	redis.SetLogger(quiet{})
-	client := redis.NewClient(options)
 	s, err := redisstore.New(ctx, client, redisPrefix)
 	if err != nil {
 		_ = client.Close()
 		return nil, nil, err
 	}
 	return s, func() { _ = client.Close() }, nil
+}
+
+// newRedisClient returns a client whose commands end with their context: without
+// ContextTimeoutEnabled, a Redis that hangs is waited for beyond any deadline.
+func newRedisClient(storeURL string) (redis.UniversalClient, error) {
+	if u, err := url.Parse(storeURL); err == nil && u.Query().Has("addr") {
+		options, err := redis.ParseClusterURL(storeURL)
+		if err != nil {
+			return nil, err
+		}
+		options.ContextTimeoutEnabled = true
+		return redis.NewClusterClient(options), nil
+	}
+	options, err := redis.ParseURL(storeURL)
+	if err != nil {
+		return nil, err
+	}
+	options.ContextTimeoutEnabled = true
+	return redis.NewClient(options), nil
 }
 
 // quiet keeps go-redis's own lines out of a log of structured ones. What they

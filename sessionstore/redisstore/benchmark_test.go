@@ -52,7 +52,19 @@ func BenchmarkFind(b *testing.B) {
 }
 
 func BenchmarkGrowth(b *testing.B) {
-	s, client := open(b, &redis.Options{Addr: engines.StartRedis(b, "--appendonly", "no").Addr})
+	r := engines.StartRedis(b, "--appendonly", "no")
+	s, client := open(b, &redis.Options{Addr: r.Addr})
+	growth(b, s, client, r)
+}
+
+// A session of a cluster is in the memory of a master and of its replica.
+func BenchmarkGrowthOnCluster(b *testing.B) {
+	c := engines.StartRedisCluster(b, "--appendonly", "no", "--client-output-buffer-limit", "replica 0 0 0")
+	client := redis.NewClusterClient(&redis.ClusterOptions{Addrs: c.Addrs()})
+	growth(b, openUniversal(b, client, "app:"), client, c.Nodes...)
+}
+
+func growth(b *testing.B, s storetest.Store, client redis.UniversalClient, nodes ...*engines.Redis) {
 	storetest.BenchmarkGrowth(b, s, storetest.Engine{
 		Load: func(ctx context.Context, tokens []string, data []byte, expiry time.Time) error {
 			for chunk := range slices.Chunk(tokens, 1000) {
@@ -70,14 +82,21 @@ func BenchmarkGrowth(b *testing.B) {
 		Read: func(ctx context.Context, token string) error {
 			return client.Get(ctx, "app:session:"+token).Err()
 		},
-		Size: func(ctx context.Context) (int64, error) {
-			info, err := client.Info(ctx, "memory").Result()
-			if err != nil {
-				return 0, err
+		Size: func(ctx context.Context) (total int64, err error) {
+			for _, node := range nodes {
+				info, err := node.Client.Info(ctx, "memory").Result()
+				if err != nil {
+					return 0, err
+				}
+				_, used, _ := strings.Cut(info, "used_memory:")
+				used, _, _ = strings.Cut(used, "\r")
+				n, err := strconv.ParseInt(used, 10, 64)
+				if err != nil {
+					return 0, err
+				}
+				total += n
 			}
-			_, used, _ := strings.Cut(info, "used_memory:")
-			used, _, _ = strings.Cut(used, "\r")
-			return strconv.ParseInt(used, 10, 64)
+			return total, nil
 		},
 	})
 }

@@ -7,9 +7,25 @@
 //	auth, err := core.New(core.Config{…, Sessions: core.NewSessions(store), Grants: store, Keys: keys})
 //
 // Everything is one command on one key: a session is read with GET, and all else
-// is a script, so a cluster serves as well as a single server. Commands that an
-// ACL must allow: GET, DEL, EVALSHA, EVAL, INFO, and in the scripts EXISTS,
-// STRLEN, SET, PTTL, PEXPIRE, PERSIST, HGET, HMGET and HSET.
+// is a script. So a cluster serves as well as a single server, and a sentinel
+// group, with or without TLS and client certificates: all of these are tested, on
+// Redis 7.0. Valkey has not been tried.
+//
+// # A user for the application
+//
+// This user can do what the store needs, and nothing else:
+//
+//	ACL SETUSER app on >PASSWORD ~app:* +get +del +evalsha +eval +info +exists +strlen +set +pttl +pexpire +persist +hget +hmget +hset
+//
+// The words after EVAL and INFO are for what scripts do. ~app:* are the keys that
+// begin with the prefix. A client of a cluster also asks who serves which slots,
+// and client-side caching for word of changes:
+//
+//	ACL SETUSER app +cluster|slots +command
+//	ACL SETUSER app +client|tracking
+//
+// Where the ACL does not allow INFO, New warns that it cannot see the eviction
+// policy.
 //
 // # What the server must be set to
 //
@@ -20,10 +36,9 @@
 //     error, and changes nothing.
 //   - appendonly yes. With appendfsync everysec, the default, a crash of the
 //     machine loses the last second; with always it does not.
-//   - reads from the primary. Leave ReadOnly, RouteByLatency and RouteRandomly
-//     of a cluster client unset: they send the GET of a session to replicas, and
-//     a session that has ended is found there for as long as a replica lags.
-//     Grants are read by script and always from the primary.
+//   - reads from the primary. [New] refuses a cluster client with ReadOnly,
+//     RouteByLatency or RouteRandomly: they send the GET of a session to replicas,
+//     and a session that has ended is found there for as long as a replica lags.
 //   - one server, a sentinel group or a cluster. [New] refuses a Ring, which
 //     writes to another server while one is away and reads the old one again
 //     when that is back.
@@ -31,11 +46,30 @@
 // # What a failover can cost
 //
 // Replication is asynchronous, and waiting for replicas (WAIT) does not change
-// what a failover may choose: the last writes before it can be lost although
-// they were acknowledged. Then a grant holds a refresh token that is spent,
-// which package core repairs while a process that knows the newer one is in use,
-// and else its user connects again. A session that had just begun is gone. One
-// that had just ended may be back until it expires.
+// what a failover may choose. When a primary dies, what it acknowledged and its
+// replica had not yet received is lost: usually milliseconds, and as much as the
+// replica lags. A primary that is cut off from the others, but not from the
+// application, goes on acknowledging what will be lost:
+//
+//   - of a cluster, for cluster-node-timeout (15 s by default) and a moment more;
+//   - of a sentinel group, until it is reached again. Set min-replicas-to-write 1
+//     and min-replicas-max-lag 10, and it stops after these ten seconds.
+//
+// Lost means: a grant holds a refresh token that is spent, which package core
+// repairs while a process that knows the newer one is in use, and else its user
+// connects again. A session that had just begun is gone. One that had just ended
+// may be back until it expires. Two keys of one user may be on two masters of a
+// cluster, of which one fails over alone.
+//
+// While nobody serves, calls return errors, which package core answers with
+// ErrUnavailable; nothing is lost by that. A failover takes about as long as
+// cluster-node-timeout or down-after-milliseconds, and 1 to 2 s. go-redis 9.22
+// and later go on trying a dead master of a cluster for a minute
+// (https://github.com/redis/go-redis/issues/3979); this package tells it to ask
+// again at the first error. With DialerRetries left at its default, five, each
+// call to a dead server takes half a second longer than it must.
+//
+// Slots can be moved to another master at any time: in the tests nobody notices.
 //
 // # Growth
 //
@@ -43,7 +77,9 @@
 // and as much of every replica. Finding one of a million at random takes 1.1 to
 // 1.2 times as long as finding the same one again and again (20 to 23 µs), which
 // is the processor's caches: at every number it is 1.00 times a GET of the same
-// key. Measured on Redis 7 by
+// key. On a cluster with a replica of each master, a session takes 840 bytes of
+// both together, and finding one takes 1.0 to 1.1 times as long as a GET. Measured
+// on Redis 7 by
 //
 //	MXM_BENCH_SESSIONS=1000000 go test -run '^$' -bench Growth ./sessionstore/redisstore
 //

@@ -86,7 +86,7 @@ func (s *Store) CommitGrant(ctx context.Context, key, old string, r core.Record)
 // DeleteGrant implements [core.GrantStore].
 func (s *Store) DeleteGrant(ctx context.Context, key string) error {
 	if err := s.client.Del(ctx, s.grantKey(key)).Err(); err != nil {
-		return fmt.Errorf("redisstore: %w", err)
+		return s.failed(ctx, err)
 	}
 	return nil
 }

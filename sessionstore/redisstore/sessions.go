@@ -3,7 +3,6 @@ package redisstore
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -46,7 +45,7 @@ func (s *Store) FindCtx(ctx context.Context, token string) (b []byte, found bool
 		return nil, false, nil
 	}
 	if err != nil {
-		return nil, false, fmt.Errorf("redisstore: %w", err)
+		return nil, false, s.failed(ctx, err)
 	}
 	return b[len(sessionMark):], true, nil
 }

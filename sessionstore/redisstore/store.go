@@ -29,11 +29,16 @@ var (
 // New keeps sessions and grants in the server, cluster or sentinel group behind
 // client, under keys that begin with prefix. It reads a key, so it is an error
 // when the server cannot be reached or refuses, as with a wrong password, and
-// warns through slog.Default when the server may evict keys, or does not say. A
-// [redis.Ring] is refused.
+// warns through slog.Default when the server, or a master of the cluster, may
+// evict keys, or does not say. A [redis.Ring] is refused, and so is a
+// [redis.ClusterClient] that reads from replicas.
 func New(ctx context.Context, client redis.UniversalClient, prefix string) (*Store, error) {
+	cluster, isCluster := client.(*redis.ClusterClient)
 	if _, ok := client.(*redis.Ring); ok {
 		return nil, errors.New("redisstore: a Ring looks for a key elsewhere while its server is away, and brings back sessions that have ended and tokens that are spent; use a cluster")
+	}
+	if isCluster && cluster.Options().ReadOnly { // RouteByLatency and RouteRandomly set it, too
+		return nil, errors.New("redisstore: a client with ReadOnly, RouteByLatency or RouteRandomly reads from replicas, where a session that has ended is found until they catch up; leave them unset")
 	}
 	s := &Store{client: client, prefix: prefix}
 	if _, _, err := s.FindCtx(ctx, ""); err != nil {
@@ -55,7 +60,7 @@ func New(ctx context.Context, client redis.UniversalClient, prefix string) (*Sto
 		return nil
 	}
 	var err error
-	if cluster, ok := client.(*redis.ClusterClient); ok {
+	if isCluster {
 		var mu sync.Mutex // ForEachMaster is concurrent, a logger's writer may not be
 		err = cluster.ForEachMaster(ctx, func(ctx context.Context, c *redis.Client) error {
 			mu.Lock()
@@ -91,7 +96,18 @@ func left(expiry time.Time) int64 {
 func (s *Store) run(ctx context.Context, script *redis.Script, key string, args ...any) (any, error) {
 	v, err := script.Run(ctx, s.client, []string{key}, args...).Result()
 	if err != nil && !errors.Is(err, redis.Nil) {
-		return nil, fmt.Errorf("redisstore: %w", err)
+		return nil, s.failed(ctx, err)
 	}
 	return v, nil
+}
+
+// failed is the error of a command. When a master cannot be reached, a cluster
+// client goes on trying it for a minute (go-redis issue 3979), so it is told to
+// ask the cluster who serves now. It does so at most five times a second.
+func (s *Store) failed(ctx context.Context, err error) error {
+	var answer redis.Error
+	if cluster, ok := s.client.(*redis.ClusterClient); ok && !errors.As(err, &answer) {
+		cluster.ReloadState(ctx)
+	}
+	return fmt.Errorf("redisstore: %w", err)
 }

@@ -1,7 +1,6 @@
 package redisstore_test
 
 import (
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -38,23 +37,6 @@ func TestStore(t *testing.T) {
 func TestStoreOverRESP2(t *testing.T) {
 	r := engines.StartRedis(t)
 	s, _ := open(t, &redis.Options{Addr: r.Addr, Protocol: 2})
-	storetest.RunSessions(t, func(t *testing.T) scs.CtxStore { return s })
-	storetest.RunGrants(t, func(t *testing.T) core.GrantStore { return s })
-}
-
-func TestStoreOnCluster(t *testing.T) {
-	r := engines.StartRedis(t, "--cluster-enabled", "yes")
-	node := redis.NewClient(&redis.Options{Addr: r.Addr})
-	defer node.Close()
-	require.NoError(t, node.ClusterAddSlotsRange(t.Context(), 0, 16383).Err())
-	require.Eventually(t, func() bool {
-		info, err := node.ClusterInfo(t.Context()).Result()
-		return err == nil && strings.Contains(info, "cluster_state:ok")
-	}, 20*time.Second, 20*time.Millisecond)
-	client := redis.NewClusterClient(&redis.ClusterOptions{Addrs: []string{r.Addr}})
-	defer client.Close()
-	s, err := redisstore.New(t.Context(), client, "app:")
-	require.NoError(t, err)
 	storetest.RunSessions(t, func(t *testing.T) scs.CtxStore { return s })
 	storetest.RunGrants(t, func(t *testing.T) core.GrantStore { return s })
 }
