@@ -12,7 +12,7 @@ type Clock func() Moment
 
 // Moment is a reading of both clocks.
 type Moment struct {
-	Wall    time.Time
+	Wall    int64         // Unix nanoseconds
 	Elapsed time.Duration // since some moment before the process asked for the first time
 }
 
@@ -21,14 +21,14 @@ func SystemClock() Clock {
 	start := time.Now()
 	return func() Moment {
 		now := time.Now()
-		return Moment{now.Round(0), now.Sub(start)}
+		return Moment{now.UnixNano(), now.Sub(start)}
 	}
 }
 
 // Since returns the time since m, by the clock that says more.
 func (c Clock) Since(m Moment) time.Duration {
 	now := c()
-	return max(now.Elapsed-m.Elapsed, now.Wall.Sub(m.Wall))
+	return max(now.Elapsed-m.Elapsed, time.Duration(now.Wall-m.Wall))
 }
 
 // Elapsed is the monotonic clock alone.
@@ -83,7 +83,7 @@ func (s *ServerClock) Now() (t time.Time, known bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.known {
-		return s.clock().Wall, false
+		return time.Unix(0, s.clock().Wall), false
 	}
 	return s.estimate(), true
 }
