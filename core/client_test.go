@@ -96,6 +96,21 @@ func TestClientHeals401(t *testing.T) {
 			require.Empty(t, w.refreshes())
 			require.Equal(t, 200, w.status(a))
 		},
+		"token-metadata does not know a new token yet: the 401 is handed over": func(t *testing.T, w *world) {
+			a := w.start()
+			w.signIn(a)
+			untilDue()
+			w.srv.Configure(func(s *mxmtest.Settings) { s.BirthLag = 10 * time.Second })
+			a.token(t)
+			synctest.Wait()
+			w.srv.ResetRequests()
+			w.srv.Fail(mxmtest.API, mxmtest.Status(401, `{}`, 0), mxmtest.Always())
+			for range 20 {
+				require.Equal(t, 401, w.status(a))
+				time.Sleep(time.Second)
+			}
+			require.Empty(t, w.refreshes())
+		},
 		"nobody can say: the 401 is handed over": func(t *testing.T, w *world) {
 			a := w.start()
 			w.signIn(a)

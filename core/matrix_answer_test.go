@@ -30,7 +30,19 @@ var answerFaults = []fault{
 		"502": func(t *testing.T, w *world) {
 			answerLostAfterCommit(t, w, mxmtest.AfterCommit(mxmtest.Status(502, "", 0)))
 		},
-		"timeout": func(t *testing.T, w *world) { answerLostAfterCommit(t, w, mxmtest.SlowResponse(timeout+time.Second)) },
+		"never answered": func(t *testing.T, w *world) {
+			a, b := w.start(), w.start()
+			w.signIn(a)
+			untilDue()
+			w.srv.Fail(mxmtest.Token, mxmtest.SlowResponse(time.Hour))
+			a.TokenSource(t.Context(), alice).Token()
+			b.TokenSource(t.Context(), alice).Token()
+			time.Sleep(3*timeout + 3*settle + time.Second)
+			w.lost("lost_response", 2, a, b)
+		},
+		"answered a second after RefreshTimeout":                   func(t *testing.T, w *world) { answeredLate(t, w, timeout+time.Second) },
+		"answered after a lease":                                   func(t *testing.T, w *world) { answeredLate(t, w, lease+time.Second) },
+		"answered after three times RefreshTimeout, less a second": func(t *testing.T, w *world) { answeredLate(t, w, 3*timeout-time.Second) },
 		"grace": func(t *testing.T, w *world) {
 			w.srv.Configure(func(s *mxmtest.Settings) { s.Grace = 5 * time.Minute })
 			a, b := w.start(), w.start()
@@ -97,6 +109,24 @@ func answerLostAfterCommit(t *testing.T, w *world, fault mxmtest.Fault) {
 	b.TokenSource(t.Context(), alice).Token()
 	time.Sleep(timeout + 3*settle + time.Second)
 	w.lost("lost_response", 2, a, b) // the second is the holder's one replay
+}
+
+// answeredLate is an answer that nobody waits for any more but the instance whose
+// it is. Another one is asked for the token all the while.
+func answeredLate(t *testing.T, w *world, after time.Duration) {
+	a, b := w.start(), w.start()
+	w.signIn(a)
+	first := a.token(t)
+	untilDue()
+	w.srv.Fail(mxmtest.Token, mxmtest.SlowResponse(after))
+	a.TokenSource(t.Context(), alice).Token()
+	for end := time.Now().Add(after); time.Now().Before(end); time.Sleep(time.Second) {
+		b.TokenSource(t.Context(), alice).Token()
+	}
+	time.Sleep(settle)
+	require.NotEqual(t, first, b.token(t))
+	w.unharmed(1, a, b)
+	w.agree(a, b)
 }
 
 func odd(faults map[string]mxmtest.Fault) tests {

@@ -140,7 +140,7 @@ var lifeFaults = []fault{
 			}
 			w.srv.ClearFaults()
 			time.Sleep(10 * lease)
-			a.token(t)
+			require.NoError(t, a.tokenErr(t, time.Minute))
 			require.Equal(t, w.life().AccessToken, a.token(t))
 			require.Empty(t, a.kinds(core.EventReconnect))
 		},

@@ -66,7 +66,7 @@ var processFaults = []fault{
 			w.signIn(a)
 			untilDue()
 			w.srv.Fail(mxmtest.Token, mxmtest.SlowResponse(5*time.Second))
-			require.ErrorIs(t, a.tokenErr(t, time.Second), core.ErrUnavailable)
+			require.ErrorIs(t, a.leave(t, time.Second), core.ErrUnavailable)
 			time.Sleep(lease)
 			w.unharmed(1, a)
 		},
@@ -80,7 +80,7 @@ var processFaults = []fault{
 				}
 				return c.do()
 			})
-			require.ErrorIs(t, a.tokenErr(t, time.Second), core.ErrUnavailable)
+			require.ErrorIs(t, a.leave(t, time.Second), core.ErrUnavailable)
 			time.Sleep(lease)
 			w.unharmed(1, a)
 		},

@@ -161,6 +161,16 @@ func (i *instance) tokenErr(t *testing.T, patience time.Duration) error {
 	return err
 }
 
+// leave returns the error of a call whose caller goes away, unforeseen.
+func (i *instance) leave(t *testing.T, after time.Duration) error {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	time.AfterFunc(after, cancel)
+	_, err := i.TokenSource(ctx, alice).Token()
+	return err
+}
+
 // signIn gives alice a grant by importing one that the server issued, and
 // empties the books. The newest token is fresh.
 func (w *world) signIn(i *instance) {

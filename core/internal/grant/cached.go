@@ -1,10 +1,24 @@
 package grant
 
 import (
+	"context"
 	"time"
 
 	"golang.org/x/oauth2"
+
+	"github.com/mxmconnect/mxmconnect/core/internal/musixmatch"
 )
+
+// served is a token as callers get it. How old it is says the clock, monotonic
+// or wall, that has moved on further: one of them stands still while the machine
+// is suspended.
+type served struct {
+	token      *oauth2.Token // shared by all callers
+	generation int64
+	at         musixmatch.Moment
+	fresh      time.Duration // for so long after at it is served without a look at the store
+	valid      time.Duration // for so long it is served when there is nothing better
+}
 
 // left is how much life the grant's access token has, as far as scheduling is
 // concerned, by the server's clock.
@@ -32,11 +46,11 @@ func (m *Manager) serve(e *entry, gr grant) *served {
 	if gr.Access == "" {
 		return nil
 	}
-	now, left := m.clock.Elapsed(), m.left(gr)
-	s := &served{generation: gr.Generation, valid: now + left}
-	s.fresh = now + min(m.intentLease, left-m.window(max(gr.ExpiresIn, shortestLife), e.early))
+	left := m.left(gr)
+	s := &served{generation: gr.Generation, at: m.clock(), valid: left}
+	s.fresh = min(m.intentLease, left-m.window(max(gr.ExpiresIn, shortestLife), e.early))
 	if gr.Refresh == "" {
-		s.fresh = now + min(m.intentLease, left)
+		s.fresh = min(m.intentLease, left)
 	}
 	if old := e.cached.Load(); old != nil && old.generation == gr.Generation && old.token.AccessToken == gr.Access {
 		s.token = old.token
@@ -46,11 +60,33 @@ func (m *Manager) serve(e *entry, gr grant) *served {
 	return s
 }
 
-// serveFor serves a token for d without another look at the store.
+// serveFor serves a token, which was read just now, for d without another look
+// at the store: at most for a lease, since somebody elsewhere may disconnect.
 func (f *flight) serveFor(s *served, d time.Duration) *served {
 	longer := *s
-	longer.fresh = f.m.clock.Elapsed() + d
-	longer.valid = max(longer.valid, longer.fresh)
+	longer.at = f.m.clock()
+	longer.fresh = min(d, f.m.intentLease)
+	longer.valid = max(s.valid-f.m.clock.Since(s.at), longer.fresh)
 	f.e.show(&longer, s.generation)
 	return &longer
+}
+
+// learnTime lets the server say what time it is, if it has not yet. Until then
+// our own clock would decide whether a token from before this process is
+// believed, and that clock may be wrong. Without an answer within a second the
+// token is served; a 401 corrects it.
+func (m *Manager) learnTime(ctx context.Context, access string) {
+	if _, known := m.server.Now(); known || access == "" {
+		return
+	}
+	last := m.timeAsked.Load()
+	now := int64(m.now())
+	if last != 0 && now-last < int64(m.confirmWait) || !m.timeAsked.CompareAndSwap(last, now) {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	if _, err := m.introspect(ctx, access); err == nil {
+		m.timeAsked.Store(0)
+	}
 }

@@ -8,13 +8,17 @@ import (
 	"time"
 
 	"github.com/mxmconnect/mxmconnect/core/internal/musixmatch"
+	"github.com/mxmconnect/mxmconnect/core/internal/seal"
 )
 
 // salvage is P5: the tokens are taken out of the answer however odd the rest of
 // it is. What is wrong with the rest is looked at when they are written.
-func (f *flight) salvage(t *musixmatch.Tokens, began time.Time) step {
+func (f *flight) salvage(t *musixmatch.Tokens, took time.Duration) step {
+	if !t.Date.IsZero() {
+		f.m.dated.note(t.Date, f.m.now())
+	}
 	if t.Refresh == "" && (t.Access == "" || !t.Complete) {
-		f.failed(ReasonUpstream, t.Defect, began)
+		f.failed(ReasonUpstream, t.Defect, took)
 		return f.resolve // an answer cut short may have held a refresh token
 	}
 	mine := f.gr
@@ -27,54 +31,42 @@ func (f *flight) salvage(t *musixmatch.Tokens, began time.Time) step {
 	if t.Scope != "" {
 		mine.Scope = t.Scope
 	}
-	return f.commit(mine, t, began)
+	return f.commit(mine, t, took)
 }
 
-// keep is P6: the new tokens, the only live ones in the world, are written,
-// however long it takes, whoever wrote an intent meanwhile, and though Auth may be
-// closing. Until they are, they are served from memory.
-func (f *flight) commit(mine grant, t *musixmatch.Tokens, began time.Time) step {
-	old, received := f.gr, time.Now()
+// commit is P6: the new tokens, the only live ones in the world, are written,
+// however long it takes, whoever wrote an intent meanwhile, and though Manager may
+// be closing. Until they are, they are served from memory.
+func (f *flight) commit(mine grant, t *musixmatch.Tokens, took time.Duration) step {
+	old, received := f.gr, f.m.now()
 	lifted := false
 	for n := 1; ; n++ {
 		out, err := f.write(mine)
 		if out == writeDone {
-			return f.publish(old, mine, t, began, lifted)
+			return f.publish(old, mine, t, took, lifted)
 		}
 		if out == writeFailed {
 			f.cache(mine)
 			f.offer()
-			f.m.work.Go(func() { f.failed(ReasonUnavailable, err, time.Time{}) }) // beside it: OnEvent may hang on the same outage
+			f.failed(ReasonUnavailable, err, 0)
 			time.Sleep(f.m.backoff(n))
 			continue // if it took place after all, the next write will say so
 		}
-		var found bool
-		disposition := readAgain
-		for disposition == readAgain {
-			if found, err = f.read(); err != nil {
-				time.Sleep(f.m.backoff(n))
-			} else if disposition = dispositionOf(old.Generation, mine, f.gr, found); disposition == askServer {
-				disposition = f.whose(mine, received, n)
-			}
-		}
-		switch disposition {
+		found, what := f.conflict(old, mine, received)
+		switch what {
 		case overwrite:
 			lifted = found && f.gr.Status == statusReconnect
 			mine.Generation = max(mine.Generation, f.gr.Generation+1)
+			mine.MaxLease = max(mine.MaxLease, f.gr.MaxLease)
 		case alreadyStored:
 			f.sentIntent = false
-			f.concluded(old, mine, t, began, false)
+			f.concluded(old, mine, t, took, false)
 			return f.find
-		case adoptStored:
-			f.failed(ReasonDropped, nil, began)
+		case adoptStored, drop:
+			f.failed(ReasonDropped, nil, took)
 			f.sentIntent = false
 			f.e.cached.Store(nil)
-			return f.find
-		case drop:
-			f.failed(ReasonDropped, nil, began)
-			f.sentIntent = false
-			f.e.cached.Store(nil)
-			if found && f.gr.Status == statusDisconnected {
+			if what == drop && found && f.gr.Status == statusDisconnected {
 				// Revoked only here: elsewhere it might end a login that replaced this one.
 				f.m.server.Revoke(f.ctx, mine.Refresh)
 			}
@@ -86,7 +78,33 @@ func (f *flight) commit(mine grant, t *musixmatch.Tokens, began time.Time) step 
 	}
 }
 
-// claim is what becomes of new tokens when somebody else has changed the record
+// unopened is for how long new tokens are kept for a record that no key of this
+// process opens. Somebody with a newer key has replaced the grant or is at it.
+const unopened = 10 // leases
+
+// conflict reads what is stored in place of what mine was to replace, and says
+// what becomes of mine.
+func (f *flight) conflict(old, mine grant, received time.Duration) (found bool, what disposition) {
+	for n := 1; ; n++ {
+		found, err := f.read()
+		switch {
+		case errors.Is(err, seal.ErrUnsealable) && (f.m.live.Err() != nil || f.m.now()-received > unopened*f.m.intentLease):
+			return true, adoptStored
+		case err != nil:
+			time.Sleep(f.m.backoff(n))
+			continue
+		}
+		what = dispositionOf(old.Generation, mine, f.gr, found)
+		if what == askServer {
+			what = f.whose(mine, received, n)
+		}
+		if what != readAgain {
+			return found, what
+		}
+	}
+}
+
+// disposition is what becomes of new tokens when somebody else has changed the record
 // that they were to go to.
 type disposition int
 
@@ -99,7 +117,7 @@ const (
 	readAgain                        // somebody moved on while it was asked
 )
 
-// claimOf compares mine, refreshed from the gen old, with what is stored. The
+// dispositionOf compares mine, refreshed from the generation old, with what is stored. The
 // order counts.
 func dispositionOf(old int64, mine, stored grant, found bool) disposition {
 	switch {
@@ -120,14 +138,14 @@ func dispositionOf(old int64, mine, stored grant, found bool) disposition {
 // whose asks about our new token when another is stored: twice, a settle apart,
 // because a token that a sibling's refresh has just killed may look alive, and
 // one that has just been issued may look dead.
-func (f *flight) whose(mine grant, received time.Time, n int) disposition {
+func (f *flight) whose(mine grant, received time.Duration, n int) disposition {
 	if mine.Access == "" {
 		return adoptStored
 	}
 	for last := noVerdict; ; time.Sleep(f.m.confirmWait) {
-		in, err := f.m.introspect(f.ctx, mine.Access)
+		in, err := f.m.introspectNow(f.ctx, mine.Access)
 		switch {
-		case err != nil && time.Since(received) >= mine.ExpiresIn:
+		case err != nil && f.m.now()-received >= mine.ExpiresIn:
 			return adoptStored
 		case err != nil:
 			time.Sleep(f.m.backoff(n))
@@ -145,11 +163,11 @@ func (f *flight) whose(mine grant, received time.Time, n int) disposition {
 }
 
 // publish serves tokens that have been written.
-func (f *flight) publish(old, mine grant, t *musixmatch.Tokens, began time.Time, lifted bool) step {
-	f.e.remember(mine)
-	f.e.failures, f.e.retryAt = 0, time.Time{}
+func (f *flight) publish(old, mine grant, t *musixmatch.Tokens, took time.Duration, lifted bool) step {
+	f.e.remember(mine, f.m.now())
+	f.e.succeeded()
 	f.sentIntent = false
-	f.concluded(old, mine, t, began, lifted)
+	f.concluded(old, mine, t, took, lifted)
 	s := f.cache(mine)
 	if s == nil { // a refresh token was all that could be saved
 		return f.later(ReasonUpstream, t.Defect)
@@ -159,8 +177,7 @@ func (f *flight) publish(old, mine grant, t *musixmatch.Tokens, began time.Time,
 
 // concluded leaves for the end of the flight what may fail: the strict look at
 // the answer, the events, and the first test of the oracle.
-func (f *flight) concluded(old, mine grant, t *musixmatch.Tokens, began time.Time, lifted bool) {
-	took := time.Since(began)
+func (f *flight) concluded(old, mine grant, t *musixmatch.Tokens, took time.Duration, lifted bool) {
 	f.after = append(f.after, func() {
 		e := Report{Kind: Refreshed, Took: took}
 		switch {
@@ -207,6 +224,9 @@ func (f *flight) subChanged(mine grant) bool {
 		f.e.unverified.Store(mine.Generation)
 		return false
 	}
+	if in.Active {
+		f.e.active.Store(mine.Generation)
+	}
 	return in.Active && in.Sub != mine.Sub
 }
 
@@ -218,7 +238,7 @@ func (m *Manager) endChanged(ctx context.Context, sub, access string) {
 	}
 	e := m.entries.locked(sub)
 	e.mu.Unlock()
-	f := &flight{m: m, e: e, ctx: context.WithoutCancel(ctx)}
+	f := &flight{m: m, e: e, ctx: context.WithoutCancel(ctx), lastWanted: m.now()}
 	ended := make(chan struct{})
 	go func() {
 		defer m.work.Done()
@@ -255,7 +275,7 @@ func (f *flight) markSub(access string) {
 			}
 			ours[version] = true
 		}
-		if !f.pause(f.m.backoff(n)) {
+		if !f.hold(f.m.backoff(n)) {
 			return
 		}
 	}
@@ -263,7 +283,7 @@ func (f *flight) markSub(access string) {
 
 // marked takes note of a mark that was written here.
 func (f *flight) marked(mark grant, cause error) {
-	f.e.remember(mark)
+	f.e.remember(mark, f.m.now())
 	f.e.cached.Store(nil)
 	f.tell(Report{Kind: Lost, Reason: mark.Reason, Err: cause})
 }

@@ -46,7 +46,7 @@ func (f *flight) connect() (Conn, error) {
 			connecting = false
 		case <-near.C:
 			f.offer() // callers need not wait for a connection
-		case <-f.m.closing:
+		case <-f.m.live.Done():
 			f.hangUp()
 			return nil, errClosed
 		}

@@ -9,21 +9,11 @@ import (
 	"sync/atomic"
 	"time"
 
-	"golang.org/x/oauth2"
-
 	"github.com/mxmconnect/mxmconnect/core/internal/musixmatch"
 )
 
-// served is a token as callers get it. Its times are on the refresher's clock.
-type served struct {
-	token      *oauth2.Token // shared by all callers
-	generation int64
-	fresh      time.Duration // until then it is served without a look at the store
-	valid      time.Duration // until then it is served when there is nothing better
-}
-
-// keeper is what this process knows about one grant. It outlives the flights:
-// the memory of the highest gen and all first-seen times belong to the process.
+// entry is what this process knows about one grant. It outlives the flights:
+// the memory of the highest generation and all first-seen times belong to the process.
 type entry struct {
 	sub    string
 	early  float64 // enlarges the window, so that instances do not refresh in step
@@ -33,49 +23,80 @@ type entry struct {
 	mu        sync.Mutex
 	flight    *flight
 	evicted   bool
-	memory    *grant    // the record of the highest gen seen, never changed in place
-	confirmed time.Time // when the store last held memory
+	memory    *grant        // the record of the highest generation seen, never changed in place
+	seen      time.Duration // when this process first saw the generation in memory
+	confirmed time.Duration // when the store last held memory
+	unrevoked string        // a refresh token whose grant was ended, as far as is known
 
 	// One flight at a time touches these.
 	watch    watch
 	attempts attempts
-	failures int       // in a row
-	retryAt  time.Time // no POST before
+	age      time.Duration // how long a token must be known before inactive means dead; 0: confirmWait
+	failures int           // in a row
+	retryAt  time.Duration // no POST before
+	refused  error         // what the server refused definitely, or nil
 
-	unverified atomic.Int64 // the gen whose sub could not be asked for
+	unverified atomic.Int64 // the generation whose sub could not be asked for
+	active     atomic.Int64 // the generation whose access token was active at token-metadata
 }
 
-// recall returns the record of the highest gen seen, or nil.
-func (e *entry) recall() (memory *grant, confirmed time.Time) {
+// recall returns the record of the highest generation seen, or nil.
+func (e *entry) recall() (memory *grant, confirmed time.Duration) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return e.memory, e.confirmed
 }
 
-// remember takes note of a record that the store holds. At an equal gen the
-// store is right.
-func (e *entry) remember(gr grant) {
-	gr.Intent = nil
+// remember takes note of a record that the store holds. At an equal generation
+// the store is right.
+func (e *entry) remember(gr grant, now time.Duration) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	e.note(gr, now)
+}
+
+// note is remember with e.mu held.
+func (e *entry) note(gr grant, now time.Duration) {
+	gr.Intent = nil
 	if e.memory != nil && e.memory.Generation > gr.Generation {
 		return
 	}
-	e.confirmed = time.Now()
+	if e.memory == nil || e.memory.Generation != gr.Generation {
+		e.seen = now
+	}
+	if e.memory != nil {
+		gr.MaxLease = max(gr.MaxLease, e.memory.MaxLease)
+	}
+	e.confirmed = now
 	if e.memory == nil || *e.memory != gr {
 		e.memory = &gr
 	}
 }
 
+// firstSeen is when this process first saw the generation in memory.
+func (e *entry) firstSeen() time.Duration {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.seen
+}
+
 // show makes s what callers get, unless a login or a disconnect here was later
-// than the gen that it belongs to.
+// than the generation that it belongs to.
 func (e *entry) show(s *served, generation int64) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if m := e.memory; m == nil || generation > m.Generation || generation == m.Generation && m.Status == statusLive {
+	if mem := e.memory; mem == nil || generation > mem.Generation || generation == mem.Generation && mem.Status == statusLive {
 		e.cached.Store(s)
 	}
 }
+
+// succeeded forgets the failures before.
+func (e *entry) succeeded() { e.failures, e.retryAt, e.refused = 0, 0, nil }
+
+// born is how long ago the generation at hand must have been seen first before
+// "inactive" means dead: token-metadata may know a new token late. Each refresh
+// for that reason doubles it, so that a living token costs few.
+func (e *entry) born(confirmWait time.Duration) time.Duration { return max(e.age, confirmWait) }
 
 const (
 	entryShards = 256

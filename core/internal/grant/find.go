@@ -3,7 +3,6 @@ package grant
 import (
 	"cmp"
 	"errors"
-	"time"
 )
 
 // How a refresh token, which can be spent once, is never wasted.
@@ -15,17 +14,16 @@ import (
 // anything else, and where the answer is lost find out what happened before
 // anybody tries again.
 //
-//	P0 cached    use a token that was read within a lease       flight.go
+//	P0 cached    use a token that was read within a lease       manager.go
 //	P1 flight    one per grant in this process                  flight.go
 //	P2 find      what is stored decides                         here
-//	P3 announce  write an intent by compare-and-swap            spend.go
-//	P4 spend     POST exactly once                              spend.go
-//	P5 salvage   take the tokens out of whatever was answered   keep.go
-//	P6 keep      write them, whatever it takes                  keep.go
-//	P7 inDoubt   find out what became of a lost answer          doubt.go
+//	P3 announce  write an intent by compare-and-swap            post.go
+//	P4 post      POST exactly once                              post.go
+//	P5 salvage   take the tokens out of whatever was answered   commit.go
+//	P6 commit    write them, whatever it takes                  commit.go
+//	P7 resolve   find out what became of a lost answer          resolve.go
 //
-// What a failure leads to is in retry.go, what a loss does in lost.go; stored.go
-// reads and writes the record, serve.go gives its token to callers.
+// What a failure leads to is in retry.go, what a loss does in loss.go.
 //
 // Each step returns the next one; nil ends the flight.
 type step func() step
@@ -48,10 +46,12 @@ var (
 	errBackedOff = errors.New("after a failure it is too early for another attempt")
 )
 
-// find is P2: what is stored decides, and its gen before its status.
+// find is P2: what is stored decides, and its generation before its status.
 func (f *flight) find() step {
 	memory, confirmed := f.e.recall() // before the read, so that a store that is behind it has lost a write
+	stop := f.offerIfSlow()
 	found, err := f.read()
+	stop()
 	if err != nil {
 		return f.later(reasonOf(err), err)
 	}
@@ -62,12 +62,13 @@ func (f *flight) find() step {
 	case !found:
 		return f.missing(memory, confirmed)
 	}
-	f.e.remember(f.gr)
-	f.e.watch.at(f.gr.Generation)
+	f.e.remember(f.gr, f.m.now())
+	f.e.watch.at(f.gr.Generation, f.e.firstSeen())
 	f.e.attempts.at(f.gr.Generation)
 	if f.gr.Status != statusLive {
 		return f.reconnect(errLost)
 	}
+	f.m.learnTime(f.ctx, f.gr.Access)
 	if f.adoptable() {
 		return f.adopt()
 	}
@@ -91,7 +92,7 @@ func (f *flight) byIntent() step {
 		return f.announce
 	case own == nil: // foreign, whatever its owner is called: it may have our name from before a crash
 		f.tookOver = true
-		if f.e.watch.foreign(f.gr.Intent.ID) < f.m.intentLease {
+		if f.e.watch.foreign(f.gr.Intent.ID, f.m.now()) < f.m.leaseOf(f.gr.Intent) {
 			return f.await
 		}
 		return f.resolve
@@ -116,7 +117,7 @@ func (f *flight) adoptable() bool {
 }
 
 func (f *flight) adopt() step {
-	f.e.failures, f.e.retryAt = 0, time.Time{}
+	f.e.succeeded()
 	if generation := f.gr.Generation; f.e.unverified.CompareAndSwap(generation, 0) {
 		gr := f.gr
 		f.after = append(f.after, func() {
@@ -130,31 +131,45 @@ func (f *flight) adopt() step {
 
 // ask introspects the rejected token, which is the stored one. If it is active
 // the API's 401 was about something else, and a refresh would kill it for
-// nothing; if nobody can say, neither.
+// nothing; if nobody can say, neither. A connection is dialled meanwhile.
 func (f *flight) ask() step {
+	if f.gr.Refresh != "" && f.gr.Intent == nil {
+		f.dial()
+	}
 	in, err := f.m.introspect(f.ctx, f.gr.Access)
 	s := f.cache(f.gr)
 	switch {
 	case err != nil:
 		return f.land(result{served: s, verdict: noAnswer})
 	case in.Active:
+		f.e.age = 0
+		f.e.active.Store(f.gr.Generation)
 		return f.land(result{served: s, verdict: active})
+	case f.m.newborn(f.e, f.gr, in):
+		return f.land(result{served: s, verdict: noAnswer})
 	}
 	f.asked, f.e.watch.dead = true, true
+	f.e.age = min(2*f.e.born(f.m.confirmWait), 8*f.m.confirmWait)
 	return f.find
 }
 
-// await leaves another instance's intent alone for a lease, and meanwhile looks
-// at the old token for as long as it can tell anything.
+// soonest is when a waiting instance looks at the store for the first time.
+const soonest = 5 * 1e6 // 5 ms
+
+// await leaves another instance's intent alone for a lease, and meanwhile probes
+// the old token for as long as it can tell anything.
 func (f *flight) await() step {
 	f.offer()
-	watched := time.Since(f.e.watch.since)
-	poll := max(f.m.confirmWait/256, min(watched, f.m.confirmWait/3))
-	if !f.pause(min(poll, f.m.intentLease-watched)) {
+	in := f.gr.Intent
+	watched := f.m.now() - f.e.watch.since
+	apart := f.m.waitOf(in)
+	poll := max(soonest, min(watched/2, apart/3))
+	if !f.hold(min(poll, f.m.leaseOf(in)-watched)) {
 		return f.land(result{err: unavailable(errForeign)})
 	}
 	if watched >= f.m.confirmWait/16 { // a sibling that is well has finished by then
-		f.e.watch.probed(f.m.probe(f.ctx, f.gr, f.e.watch.seen), f.m.confirmWait)
+		v := f.m.probe(f.ctx, f.gr, f.e.watch.seen)
+		f.e.watch.probed(v, f.m.now(), apart)
 	}
 	return f.find
 }

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"golang.org/x/oauth2"
+
+	"github.com/mxmconnect/mxmconnect/core/internal/musixmatch"
 )
 
 // P1. One flight per grant in this process, keyed by the grant and never by a
@@ -34,16 +36,17 @@ type flight struct {
 	e        *entry
 	ctx      context.Context
 	rejected string // the access token that the API rejected, if that is why the flight began
-	startGen int64  // the gen that was cached when the flight began; 0: none
+	startGen int64  // the generation that was cached when the flight began; 0: none
 
-	// Guarded by k.mu.
-	waiters int
-	offered bool          // what is cached is served at once to whom it suits
-	landed  bool          // result is there
-	result  result        //
-	changed chan struct{} // closed when one of these changes, and made anew
+	// Guarded by e.mu.
+	waiters    int
+	lastWanted time.Duration // when somebody last waited
+	offered    bool          // what is cached is served at once to whom it suits
+	landed     bool          // result is there
+	result     result        //
+	changed    chan struct{} // closed when one of these changes, and made anew
 
-	// The protocol's own; see refresh.go.
+	// The protocol's own; see find.go.
 	gr         grant // the record as last read or written
 	version    string
 	sentIntent bool // an intent of ours is out whose token was sent: the flight goes on though nobody waits
@@ -51,22 +54,32 @@ type flight struct {
 	replaying  bool // the next POST is the one replay that a holder has on "inactive"
 	asked      bool // the rejected token has been introspected: inactive
 	conflicts  int
+	inTheDark  int // replays that were made because nothing could be found out
 	dialing    *dialing
-	after      []func() // what is left to do when the waiters have been served
+	slots      []semaphore // held at the moment
+	after      []func()    // what is left to do when the waiters have been served
 }
 
 // token returns the token of sub's grant. rejected, if not empty, is an access
-// token that the API refused: another one is wanted, or the oracle's word that
-// this one is active.
+// token that the API refused: another one is wanted, or the word of
+// token-metadata that this one is active.
+//
+// A caller waits for 10 seconds, or for half of what its deadline leaves, and then
+// takes the old token while it lives. Without one it waits for its deadline.
 func (m *Manager) token(ctx context.Context, sub, rejected string) result {
-	if _, ok := ctx.Deadline(); !ok {
+	patience := Patience
+	if deadline, ok := ctx.Deadline(); ok {
+		patience = min(patience, time.Until(deadline)/2)
+	} else {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeoutCause(ctx, Patience, errPatience)
+		ctx, cancel = context.WithTimeoutCause(ctx, patience, errPatience)
 		defer cancel()
 	}
+	timer := time.NewTimer(patience)
+	defer timer.Stop()
 	for {
 		e := m.entries.locked(sub)
-		if s := e.cached.Load(); s != nil && m.clock.Elapsed() < s.fresh && s.token.AccessToken != rejected {
+		if s := e.cached.Load(); s != nil && m.clock.Since(s.at) < s.fresh && s.token.AccessToken != rejected {
 			e.mu.Unlock()
 			return result{served: s}
 		}
@@ -77,7 +90,7 @@ func (m *Manager) token(ctx context.Context, sub, rejected string) result {
 				return result{err: unavailable(errClosed)}
 			}
 		}
-		res := f.wait(ctx, rejected)
+		res := f.wait(ctx, timer.C, rejected)
 		if res.err == nil && res.served.token.AccessToken == rejected && (res.verdict == noVerdict || f.rejected != rejected) {
 			continue // the flight was not about this token: now begin one that is
 		}
@@ -90,7 +103,7 @@ func (m *Manager) launch(e *entry, rejected string) *flight {
 	if !m.begin() {
 		return nil
 	}
-	f := &flight{m: m, e: e, ctx: context.Background(), rejected: rejected, changed: make(chan struct{})}
+	f := &flight{m: m, e: e, ctx: context.Background(), rejected: rejected, changed: make(chan struct{}), lastWanted: m.now()}
 	if s := e.cached.Load(); s != nil {
 		f.startGen = s.generation
 	}
@@ -107,46 +120,47 @@ var (
 	errPatience = errors.New("no token in time")
 )
 
-// wait returns what the flight offers or ends with. k is locked, and unlocked
-// by it.
-func (f *flight) wait(ctx context.Context, rejected string) result {
+// wait returns what the flight offers or ends with. After patience a token that
+// lives will do. e.mu is held, and unlocked by it.
+func (f *flight) wait(ctx context.Context, patience <-chan time.Time, rejected string) result {
 	f.waiters++
-	defer func() { f.waiters--; f.e.mu.Unlock() }()
-	for {
+	defer func() {
+		f.waiters--
+		f.lastWanted = f.m.now()
+		f.e.mu.Unlock()
+	}()
+	for patient := true; ; {
 		if f.landed {
 			return f.result
 		}
-		if s := f.e.alive(f.m.clock.Elapsed(), rejected); s != nil && f.offered {
-			return result{served: s}
+		if s := f.e.alive(f.m.clock, rejected); s != nil && (f.offered || !patient) {
+			return result{served: s} // without an offer it may be killed any moment, and may still do
+		}
+		if ctx.Err() != nil {
+			return result{err: unavailable(context.Cause(ctx))}
 		}
 		changed := f.changed
 		f.e.mu.Unlock()
-		var err error
 		select {
 		case <-changed:
+		case <-patience:
+			patient = false
 		case <-ctx.Done():
-			if err = ctx.Err(); errors.Is(context.Cause(ctx), errPatience) {
-				err = errPatience
-			}
+			patient = patient && !errors.Is(context.Cause(ctx), errPatience)
 		}
 		f.e.mu.Lock()
-		if err == nil || f.landed {
-			continue
-		}
-		if s := f.e.alive(f.m.clock.Elapsed(), rejected); s != nil && errors.Is(err, errPatience) {
-			return result{served: s} // it may be killed any moment, and may still do
-		}
-		return result{err: unavailable(err)}
 	}
 }
 
 // alive returns the cached token if it has not expired and is not rejected.
-func (e *entry) alive(now time.Duration, rejected string) *served {
-	if s := e.cached.Load(); s != nil && now < s.valid && s.token.AccessToken != rejected {
+func (e *entry) alive(clock musixmatch.Clock, rejected string) *served {
+	if s := e.cached.Load(); s != nil && clock.Since(s.at) < s.valid && s.token.AccessToken != rejected {
 		return s
 	}
 	return nil
 }
+
+func (f *flight) alive() *served { return f.e.alive(f.m.clock, f.rejected) }
 
 // offer lets callers have the cached token at once, for as long as it lives.
 func (f *flight) offer() { f.change(func() { f.offered = true }) }
@@ -181,7 +195,31 @@ func (f *flight) wanted() bool {
 	return f.waiters > 0
 }
 
-// pause waits. It returns false when Manager is closing: a flight that only
-// waits ends then. One in doubt does, too: all that is known is in the store, and
-// another instance resolves it.
-func (f *flight) pause(d time.Duration) bool { return f.m.sleep(d) }
+// unwanted is in how long the flight ends if nobody waits for it any more: three
+// leases after the last caller. What is known stays in the process, and the next
+// caller goes on.
+func (f *flight) unwanted() time.Duration {
+	f.e.mu.Lock()
+	defer f.e.mu.Unlock()
+	if f.waiters > 0 {
+		return 3 * f.m.intentLease
+	}
+	return f.lastWanted + 3*f.m.intentLease - f.m.now()
+}
+
+// hold waits. It returns false when Manager is closing or when nobody wants the
+// token any more: a flight that only waits or asks ends then. All that is known
+// of a doubt is in the store and in this process.
+func (f *flight) hold(d time.Duration) bool {
+	for until := f.m.now() + d; ; {
+		left, wanted := until-f.m.now(), f.unwanted()
+		switch {
+		case wanted <= 0:
+			return false
+		case !f.m.sleep(min(left, wanted)):
+			return false
+		case left <= wanted:
+			return true
+		}
+	}
+}

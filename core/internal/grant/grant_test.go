@@ -75,17 +75,17 @@ func TestAttemptsAreBounded(t *testing.T) {
 	}
 }
 
-// Of a token that was refused at its import the store is rid some day; a
-// user's mark stays.
-func TestRefusedImportsExpire(t *testing.T) {
+// The store is rid of what nobody comes back for: a refused import after 30 days,
+// a user's mark after 90.
+func TestMarksExpire(t *testing.T) {
 	m, store := newTestManager(t, &fakeServer{})
-	for sub, expires := range map[string]bool{importPrefix + "x": true, "mxm:1": false} {
+	for sub, expires := range map[string]time.Duration{importPrefix + "x": importedLife, "mxm:1": markLife} {
 		_, err := m.records.commit(t.Context(), "", grant{Sub: sub, Status: statusReconnect})
 		require.NoError(t, err)
 		rec, found, err := store.FindGrant(t.Context(), m.records.key(sub))
 		require.NoError(t, err)
 		require.True(t, found)
-		require.Equal(t, expires, !rec.Expiry.IsZero())
+		require.WithinDuration(t, time.Now().Add(expires), rec.Expiry, time.Minute)
 	}
 }
 

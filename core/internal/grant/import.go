@@ -130,10 +130,11 @@ func (m *Manager) move(ctx context.Context, gr grant, version string) error {
 		}
 		if in.Active && in.Sub == gr.MovedTo {
 			moved := gr
+			date, _ := m.server.Now()
 			moved.Sub, moved.MovedTo, moved.Status = gr.MovedTo, "", statusLive
 			// Not over anything newer than what was found: another instance may
 			// have moved them meanwhile, and the user may have disconnected.
-			if err := m.replaceGrant(ctx, there, stored, moved, gr.Issued); err != nil {
+			if err := m.replaceGrant(ctx, there, stored, moved, date); err != nil {
 				if errors.Is(err, ErrConflict) {
 					return nil
 				}
@@ -145,7 +146,7 @@ func (m *Manager) move(ctx context.Context, gr grant, version string) error {
 	if err := m.commitSurely(ctx, version, done); err != nil && !errors.Is(err, ErrConflict) {
 		return unavailable(err)
 	}
-	m.learn(done)
+	m.learn(done, "")
 	return nil
 }
 

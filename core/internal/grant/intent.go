@@ -9,10 +9,11 @@ import (
 // It fences the other instances, proves that the store can be written before
 // the token is gone, and tells a successor that the outcome is in doubt.
 type intent struct {
-	ID      string    `json:"id"`      // random, new for every POST
-	Attempt int       `json:"attempt"` // counts on through takeovers
-	Started time.Time `json:"started"` // for people who read a record; never compared
-	Owner   string    `json:"owner"`   // likewise: after a crash the name may be the same and the process another
+	ID      string        `json:"id"`              // random, new for every POST
+	Attempt int           `json:"attempt"`         // counts on through takeovers
+	Lease   time.Duration `json:"lease,omitempty"` // of its writer: how long others leave it alone
+	Started time.Time     `json:"started"`         // for people who read a record; never compared
+	Owner   string        `json:"owner"`           // likewise: after a crash the name may be the same and the process another
 }
 
 // maxAttempts bounds the rate of attempts, never their outcome.
@@ -31,15 +32,16 @@ type ownIntent struct {
 // which is slow and safe.
 const maxOwnIntents = 32
 
-// doubt is what this process knows about the refreshes it began at one gen.
+// attempts is what this process knows about the refreshes it began at one generation.
 type attempts struct {
 	generation int64
 	own        map[string]*ownIntent
-	wrote      time.Time // when our last intent was written
-	replayed   bool      // the one replay that a holder has on "inactive" is used up
+	wrote      time.Duration // when our last intent was written
+	ended      time.Duration // when our last POST ended: answered, or given up
+	replayed   bool          // the one replay that a holder has on "inactive" is used up
 }
 
-// at makes d the doubt about gen; what was known about another gen is void.
+// at makes d what is known about generation; what was known about another is void.
 func (d *attempts) at(generation int64) {
 	if d.generation != generation {
 		*d = attempts{generation: generation}
@@ -67,40 +69,40 @@ func (d *attempts) of(in *intent) *ownIntent {
 	return d.own[in.ID]
 }
 
-// watch is what this process has seen of others' refreshes at one gen. All
-// times are its own: no clock is compared across machines.
+// watch is what this process has seen of others' refreshes at one generation.
+// All times are its own.
 type watch struct {
 	generation  int64
-	seen        time.Time // when this process first saw gen
-	id          string    // the foreign intent that is watched
-	since       time.Time // when it was first seen here
-	inactive    time.Time // the first of an unbroken row of inactive looks
-	provenSpent bool      // two of them were a settle apart
-	dead        bool      // the API rejected gen's access token, and the oracle agreed
+	seen        time.Duration // when this process first saw the generation
+	id          string        // the foreign intent that is watched
+	since       time.Duration // when it was first seen here
+	inactive    time.Duration // the first of an unbroken row of inactive probes; 0: none
+	provenSpent bool          // two of them were far enough apart
+	dead        bool          // the API rejected the access token, and token-metadata agreed
 }
 
-func (w *watch) at(generation int64) {
-	if w.generation != generation {
-		*w = watch{generation: generation, seen: time.Now()}
+func (w *watch) at(generation int64, seen time.Duration) {
+	if w.generation != generation || w.seen == 0 {
+		*w = watch{generation: generation, seen: seen}
 	}
 }
 
 // foreign returns how long the intent id has been watched.
-func (w *watch) foreign(id string) time.Duration {
+func (w *watch) foreign(id string, now time.Duration) time.Duration {
 	if w.id != id {
-		w.id, w.since = id, time.Now()
+		w.id, w.since = id, now
 	}
-	return time.Since(w.since)
+	return now - w.since
 }
 
-// looked remembers what the oracle said, for the time when it is blind.
-func (w *watch) probed(v verdict, confirmWait time.Duration) {
+// probed remembers what a probe said, for the time when nothing can be found out.
+func (w *watch) probed(v verdict, now, apart time.Duration) {
 	switch {
 	case v == active:
-		w.inactive, w.provenSpent, w.dead = time.Time{}, false, false
-	case v == inactive && w.inactive.IsZero():
-		w.inactive = time.Now()
-	case v == inactive && time.Since(w.inactive) >= confirmWait:
+		w.inactive, w.provenSpent, w.dead = 0, false, false
+	case v == inactive && w.inactive == 0:
+		w.inactive = now
+	case v == inactive && now-w.inactive >= apart:
 		w.provenSpent = true
 	}
 }

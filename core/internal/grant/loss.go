@@ -8,13 +8,14 @@ import (
 
 // repair gives a store that lost a write what this process remembers. An intent
 // may be lost with it, so the record gets one of nobody, and everybody leaves
-// it alone for a lease.
+// it alone for the longest lease that anybody ever had here.
 func (f *flight) repair(memory grant) step {
 	if memory.Status == statusLive {
 		if f.gr.GrantID != memory.GrantID {
 			memory.ExpiryKnown = false // a refresh of the other grant may have killed our access token, too
 		}
-		memory.Intent = &intent{ID: seal.RandomString(), Attempt: 1, Started: time.Now(), Owner: "nobody"}
+		memory.MaxLease = max(memory.MaxLease, f.gr.MaxLease, f.m.intentLease)
+		memory.Intent = &intent{ID: seal.RandomString(), Attempt: 1, Started: time.Now(), Owner: "nobody", Lease: memory.MaxLease}
 		f.cache(memory)
 	}
 	switch out, err := f.write(memory); out {
@@ -31,8 +32,8 @@ func (f *flight) repair(memory grant) step {
 // have been disconnected longer ago than a tombstone lives. If this process
 // has seen it later than that, the store has lost it; the mark makes that one
 // event for all instances, and holds no tokens.
-func (f *flight) missing(memory *grant, confirmed time.Time) step {
-	if memory != nil && memory.Status == statusLive && time.Since(confirmed) < tombstoneLife {
+func (f *flight) missing(memory *grant, confirmed time.Duration) step {
+	if memory != nil && memory.Status == statusLive && f.m.now()-confirmed < tombstoneLife {
 		f.gr, f.version = *memory, ""
 		f.gr.Access, f.gr.Refresh = "", ""
 		return f.markLost(ReasonStoreLostWrite)
@@ -45,8 +46,8 @@ func (f *flight) reconnect(cause error) step {
 	return f.land(result{err: &Failure{Reconnect, cause}})
 }
 
-// lost marks the grant. The record stays: a late answer may still heal it, and
-// a new login replaces it. The one who writes the mark reports the loss.
+// markLost marks the grant. The record stays: a late answer may still heal it,
+// and a new login replaces it. The one who writes the mark reports the loss.
 func (f *flight) markLost(reason string) step {
 	mark := f.gr
 	mark.Status, mark.Reason, mark.Intent = statusReconnect, reason, nil
@@ -61,8 +62,8 @@ func (f *flight) markLost(reason string) step {
 			}
 		}
 		if out != writeDone && err != nil {
-			f.failed(ReasonUnavailable, err, time.Time{})
-			if !f.pause(f.m.backoff(n)) {
+			f.failed(ReasonUnavailable, err, 0)
+			if !f.hold(f.m.backoff(n)) {
 				return f.land(result{err: unavailable(err)})
 			}
 			continue
@@ -74,18 +75,26 @@ func (f *flight) markLost(reason string) step {
 }
 
 // unrenewable is a grant without a refresh token at the end of its life, which
-// token-metadata alone can tell.
+// token-metadata alone can tell: by two probes, as of any other grant, unless the
+// server's clock says that the end has come.
 func (f *flight) unrenewable() step {
-	in, err := f.m.introspect(f.ctx, f.gr.Access)
-	switch {
-	case err != nil:
-		return f.later(ReasonUnavailable, err)
-	case in.Active && f.gr.Access != f.rejected:
-		s := f.cache(f.gr)
-		s = f.serveFor(s, f.m.intentLease)
-		return f.land(result{served: s})
-	case in.Active:
-		return f.land(result{served: f.cache(f.gr), verdict: active})
+	for once := false; ; once = true {
+		in, err := f.m.introspect(f.ctx, f.gr.Access)
+		switch {
+		case err != nil:
+			return f.later(ReasonUnavailable, err)
+		case in.Active && f.gr.Access != f.rejected:
+			return f.land(result{served: f.serveFor(f.cache(f.gr), f.m.intentLease)})
+		case in.Active:
+			return f.land(result{served: f.cache(f.gr), verdict: active})
+		case once, f.gr.ExpiryKnown && in.Dated && !in.Date.Before(f.gr.Issued.Add(f.gr.ExpiresIn)):
+			return f.markLost(ReasonNoRefreshToken)
+		}
+		if !f.hold(f.m.confirmWait) {
+			return f.land(result{err: unavailable(errInDoubt)})
+		}
+		if same, next := f.unchanged(); !same {
+			return next
+		}
 	}
-	return f.markLost(ReasonNoRefreshToken)
 }

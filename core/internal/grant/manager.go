@@ -14,6 +14,7 @@ import (
 	"hash/maphash"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/oauth2"
@@ -84,12 +85,19 @@ type Manager struct {
 	report      func(context.Context, Report)
 	owner       string
 	entries     entries
-	refreshSem  semaphore // refreshes under way
+	refreshSem  semaphore // refreshes that move
+	postSem     semaphore // refreshes under way, those that hang included
 	probeSem    semaphore // introspections under way
 	calibration calibration
 
+	pausedUntil atomic.Int64 // on the process's clock
+	timeAsked   atomic.Int64 // when the server was last asked for its time, in vain; 0: never
+	dated       dated
+
+	reports reports
 	work    work
-	closing chan struct{}
+	live    context.Context // ended by Close
+	stop    context.CancelFunc
 }
 
 // semaphore bounds how many calls are under way at the server.
@@ -97,6 +105,7 @@ type semaphore chan struct{}
 
 const (
 	maxRefreshes = 64
+	maxPosts     = 256
 	maxProbes    = 64
 )
 
@@ -105,6 +114,7 @@ func (s semaphore) release() { <-s }
 // New returns a Manager. It uses neither the store nor the server.
 func New(o Options) *Manager {
 	owner, _ := os.Hostname()
+	live, stop := context.WithCancel(context.Background())
 	return &Manager{
 		timing:     timingFrom(o.RefreshTimeout),
 		records:    &records{store: o.Store, keys: o.Keys, baseURL: o.BaseURL, clientID: o.ClientID},
@@ -115,7 +125,9 @@ func New(o Options) *Manager {
 		entries:    entries{seed: maphash.MakeSeed(), clock: o.Clock},
 		refreshSem: make(semaphore, maxRefreshes),
 		probeSem:   make(semaphore, maxProbes),
-		closing:    make(chan struct{}),
+		postSem:    make(semaphore, maxPosts),
+		live:       live,
+		stop:       stop,
 	}
 }
 
@@ -123,7 +135,7 @@ func New(o Options) *Manager {
 // or nil. It takes no lock and allocates nothing.
 func (m *Manager) Cached(sub string) *oauth2.Token {
 	if e := m.entries.find(sub); e != nil {
-		if s := e.cached.Load(); s != nil && m.clock.Elapsed() < s.fresh {
+		if s := e.cached.Load(); s != nil && m.clock.Since(s.at) < s.fresh {
 			return s.token
 		}
 	}
@@ -179,7 +191,7 @@ func (m *Manager) Close(ctx context.Context) error {
 	m.work.mu.Lock()
 	if !m.work.closed {
 		m.work.closed = true
-		close(m.closing)
+		m.stop()
 	}
 	m.work.mu.Unlock()
 	done := make(chan struct{})
@@ -189,6 +201,7 @@ func (m *Manager) Close(ctx context.Context) error {
 	}()
 	select {
 	case <-done:
+		m.reports.flush(ctx)
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()
@@ -202,7 +215,7 @@ func (m *Manager) sleep(d time.Duration) bool {
 	select {
 	case <-t.C:
 		return true
-	case <-m.closing:
+	case <-m.live.Done():
 		return false
 	}
 }

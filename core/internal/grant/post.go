@@ -16,9 +16,12 @@ func (f *flight) announce() step {
 	if f.gr.Refresh == "" {
 		return f.unrenewable
 	}
-	if wait := time.Until(f.e.retryAt); wait > 0 {
+	if wait := f.tooEarly(); wait > 0 {
+		if s := f.alive(); f.e.refused != nil && s == nil {
+			return f.land(result{err: &Failure{Upstream, f.e.refused}})
+		}
 		f.offer()
-		if !f.pause(wait) || !f.sentIntent && !f.wanted() {
+		if !f.hold(wait) || !f.sentIntent && !f.wanted() {
 			return f.land(result{err: unavailable(errBackedOff)})
 		}
 	}
@@ -29,23 +32,32 @@ func (f *flight) announce() step {
 	if !f.acquire() {
 		return f.land(result{err: unavailable(errClosed)})
 	}
-	f.withdraw()
-	began := f.m.clock.Now()
-	in := &intent{ID: seal.RandomString(), Attempt: f.attempt(), Started: time.Now(), Owner: f.m.owner}
-	own := f.e.attempts.add(in, f.gr.Intent, f.tookOver)
-	next := f.gr
-	next.Intent = in
-	out, err := f.write(next)
-	f.e.attempts.wrote = time.Now()
+	began := f.m.clock()
+	stop := f.offerIfSlow()
+	own, out, err := f.writeIntent(f.attempt())
+	stop()
 	if out != writeDone { // the refresh token is untouched
-		f.m.refreshSem.release()
+		f.release()
 		f.replaying = false
 		if out == writeConflict {
 			return f.again()
 		}
 		return f.later(ReasonUnavailable, err)
 	}
+	f.withdraw()
 	return func() step { return f.post(conn, own, began) }
+}
+
+// writeIntent puts an intent of ours in place of what is stored.
+func (f *flight) writeIntent(attempt int) (own *ownIntent, out writeResult, err error) {
+	in := &intent{ID: seal.RandomString(), Attempt: attempt, Lease: f.m.intentLease, Started: time.Now(), Owner: f.m.owner}
+	own = f.e.attempts.add(in, f.gr.Intent, f.tookOver)
+	next := f.gr
+	next.Intent = in
+	next.MaxLease = max(next.MaxLease, in.Lease)
+	out, err = f.write(next)
+	f.e.attempts.wrote = f.m.now()
+	return own, out, err
 }
 
 // notConnected is a refresh for which there is no connection. Nothing was
@@ -55,7 +67,7 @@ func (f *flight) notConnected(err error) step {
 	if f.gr.Intent == nil {
 		return f.later(ReasonUnavailable, err)
 	}
-	f.failed(ReasonUnavailable, err, time.Time{})
+	f.failed(ReasonUnavailable, err, 0)
 	if f.backOff() {
 		return nil
 	}
@@ -72,75 +84,162 @@ func (f *flight) attempt() int {
 	return f.gr.Intent.Attempt + 1
 }
 
-// acquire waits for one of the calls that may be under way at the server: before
-// the intent, so that no intent grows old in the queue.
+// acquire waits for one of the refreshes that may be under way: before the
+// intent, so that no intent grows old in the queue.
 func (f *flight) acquire() bool {
-	select {
-	case f.m.refreshSem <- struct{}{}:
-		return true
-	default:
-		f.offer()
+	for _, sem := range []semaphore{f.m.postSem, f.m.refreshSem} {
+		select {
+		case sem <- struct{}{}:
+			f.slots = append(f.slots, sem)
+			continue
+		default:
+			f.offer()
+		}
+		select {
+		case sem <- struct{}{}:
+			f.slots = append(f.slots, sem)
+		case <-f.m.live.Done():
+			f.release()
+			return false
+		}
 	}
-	select {
-	case f.m.refreshSem <- struct{}{}:
-		return true
-	case <-f.m.closing:
-		return false
+	return true
+}
+
+// release gives back what acquire took.
+func (f *flight) release() {
+	for _, sem := range f.slots {
+		sem.release()
+	}
+	f.slots = nil
+}
+
+// yield gives the place of a refresh that hangs to one that may move.
+func (f *flight) yield() {
+	if len(f.slots) == 2 {
+		f.slots[1].release()
+		f.slots = f.slots[:1]
 	}
 }
 
 // post is P4: the refresh token is presented, exactly once.
 func (f *flight) post(conn Conn, own *ownIntent, began musixmatch.Moment) step {
-	answered := conn.Send(func() bool { return f.m.clock.Since(began) <= f.m.sendBudget })
+	answers := conn.Send(func() bool { return f.m.clock.Since(began) <= f.m.sendBudget })
+	hangs := time.NewTimer(time.Second)
+	defer hangs.Stop()
 	limit := time.NewTimer(f.m.refreshTimeout)
 	defer limit.Stop()
-	var a musixmatch.Answer
-	select {
-	case a = <-answered:
-	case <-limit.C:
-		a.Err = &musixmatch.CallError{What: "the token endpoint", Sent: true, Cause: context.DeadlineExceeded}
-		conn.Reset()
+	for {
+		select {
+		case a := <-answers:
+			f.release()
+			f.hangUp()
+			return f.answered(a, own, began)
+		case <-hangs.C:
+			f.yield()
+		case <-limit.C:
+			f.release()
+			own.sent, f.sentIntent = true, true
+			f.usedReplay()
+			f.failed(ReasonUnavailable, &musixmatch.CallError{What: "the token endpoint", Cause: context.DeadlineExceeded}, f.m.clock.Since(began))
+			return func() step { return f.readOn(conn, answers, own, began) }
+		}
 	}
-	f.m.refreshSem.release()
-	f.hangUp()
+}
 
-	began0 := began.Wall
-	var call *musixmatch.CallError
-	if errors.As(a.Err, &call) && !call.Sent {
-		f.replaying = false
-		f.failed(ReasonUnavailable, a.Err, began0)
-		return f.unspent(own, a.Err)
-	}
-	own.sent, f.sentIntent = true, true
+// usedReplay takes note that the one replay of a holder is used up.
+func (f *flight) usedReplay() {
 	if f.replaying {
 		f.e.attempts.replayed, f.replaying = true, false
 	}
+}
+
+// readOn is for an answer that does not come in time. While token-metadata can
+// say whether the refresh took place, the connection is kept: if it did, the
+// answer exists, and is waited for up to three times RefreshTimeout. The intent is
+// renewed meanwhile, so that nobody takes over. If it did not, the connection is
+// reset, so that nothing is delivered that is still queued.
+func (f *flight) readOn(conn Conn, answers <-chan musixmatch.Answer, own *ownIntent, began musixmatch.Moment) step {
+	f.offer()
+	giveUp := func(next step) step {
+		conn.Reset()
+		f.hangUp()
+		f.e.attempts.ended = f.m.now()
+		return next
+	}
+	sent := f.m.now() - f.m.refreshTimeout
+	apart := f.m.waitOf(f.gr.Intent)
+	last := noVerdict
+	for {
+		v := f.m.probe(f.ctx, f.gr, f.e.watch.seen)
+		f.e.watch.probed(v, f.m.now(), apart)
+		waited := f.m.now() - sent
+		switch {
+		case v == blind, v == active && last == active, v != inactive && waited >= f.m.intentLease, waited >= 3*f.m.refreshTimeout:
+			return giveUp(f.resolve)
+		case v == inactive && f.e.watch.provenSpent:
+			renewed, out, _ := f.writeIntent(own.attempt)
+			if out != writeDone {
+				return giveUp(f.find)
+			}
+			renewed.sent = true
+		}
+		last = v
+		next := time.NewTimer(min(apart, sent+3*f.m.refreshTimeout-f.m.now()))
+		closing := f.m.live.Done()
+		if v == inactive {
+			closing = nil // the answer exists: it is worth the wait
+		}
+		select {
+		case a := <-answers:
+			next.Stop()
+			f.hangUp()
+			return f.answered(a, own, began)
+		case <-closing:
+			next.Stop()
+			return giveUp(func() step { return f.land(result{err: unavailable(errInDoubt)}) })
+		case <-next.C:
+		}
+	}
+}
+
+// answered goes on by what came of the POST.
+func (f *flight) answered(a musixmatch.Answer, own *ownIntent, began musixmatch.Moment) step {
+	took := f.m.clock.Since(began)
+	f.e.attempts.ended = f.m.now()
+	call := new(musixmatch.CallError)
+	if errors.As(a.Err, &call) && !call.Sent {
+		f.replaying = false
+		f.failed(ReasonUnavailable, a.Err, took)
+		return f.unspent(own, func() step { return f.later("", a.Err) })
+	}
+	own.sent, f.sentIntent = true, true
+	f.usedReplay()
 	if a.Err == nil {
-		return f.salvage(a.Tokens, began0)
+		return f.salvage(a.Tokens, took)
 	}
-	if call == nil {
-		call = &musixmatch.CallError{}
-	}
-	if call.RetryAfter > 0 {
-		f.e.retryAt = time.Now().Add(call.RetryAfter)
-	}
+	f.m.heed(a.Err)
 	switch {
 	case call.Temporary():
-		f.failed(ReasonUnavailable, a.Err, began0)
-	case call.Status >= 400 && call.Code == "invalid_grant":
-		return f.invalidGrant(own, a.Err, began0)
-	case call.Status >= 400 && call.WrongClient():
-		f.failed(ReasonInvalidClient, a.Err, began0)
-		return f.unspent(own, a.Err)
+		f.failed(ReasonUnavailable, a.Err, took)
+	case call.Code == "invalid_grant":
+		return f.invalidGrant(own, a.Err, took)
+	case call.Definite():
+		if call.WrongClient() {
+			f.failed(ReasonInvalidClient, a.Err, took)
+			return f.unspent(own, func() step { return f.later("", a.Err) })
+		}
+		f.failed(ReasonUpstream, a.Err, took)
+		return f.unspent(own, func() step { return f.refuse(a.Err) })
 	default:
-		f.failed(ReasonUpstream, a.Err, began0)
+		f.failed(ReasonUpstream, a.Err, took)
 	}
 	return f.resolve
 }
 
 // unspent is a refresh token that was not presented, or not considered. Only a
 // first attempt may clear its intent: later ones began in doubt, and stay in it.
-func (f *flight) unspent(own *ownIntent, cause error) step {
+func (f *flight) unspent(own *ownIntent, next step) step {
 	if own.attempt > 1 {
 		if f.backOff() {
 			return nil
@@ -149,7 +248,7 @@ func (f *flight) unspent(own *ownIntent, cause error) step {
 	}
 	f.sentIntent, own.sent = false, false
 	_, _ = f.clear()
-	return f.later("", cause)
+	return next()
 }
 
 // clear takes the intent out of the record. If that fails it stays, known to
@@ -160,19 +259,18 @@ func (f *flight) clear() (writeResult, error) {
 	return f.write(next)
 }
 
-// invalidGrant counts when the record, read again, still
-// says what it said.
-func (f *flight) invalidGrant(own *ownIntent, cause error, began time.Time) step {
+// invalidGrant counts when the record, read again, still says what it said.
+func (f *flight) invalidGrant(own *ownIntent, cause error, took time.Duration) step {
 	generation := f.gr.Generation
 	found, err := f.read()
 	for n := 1; err != nil; n++ {
-		if !f.pause(f.m.backoff(n)) {
+		if !f.hold(f.m.backoff(n)) {
 			return f.land(result{err: unavailable(err)})
 		}
 		found, err = f.read()
 	}
 	if !found || f.gr.Generation != generation || f.gr.Status != statusLive || f.gr.Intent != nil && f.e.attempts.of(f.gr.Intent) == nil {
-		f.failed(ReasonRaceLost, cause, began)
+		f.failed(ReasonRaceLost, cause, took)
 		return f.find // a sibling has won, or may yet
 	}
 	if own.attempt == 1 {

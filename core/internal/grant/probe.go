@@ -2,6 +2,7 @@ package grant
 
 import (
 	"context"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -23,15 +24,15 @@ const (
 	inactive
 )
 
-// look introspects the grant's access token, unless the answer could prove
-// nothing. Natural expiry is judged on the server's clock, by the Date of the
-// token response against the Date of this answer; or by the token's whole life
-// having passed here since seen, when this process first saw it.
-func (m *Manager) probe(ctx context.Context, gr grant, seen time.Time) verdict {
+// probe introspects the grant's access token, unless the answer could prove
+// nothing. Natural expiry is judged on the server's clock, by the earliest time at
+// which the token can have been issued, against the Date of this answer; or by the
+// token's whole life having passed here since seen, when this process first saw it.
+func (m *Manager) probe(ctx context.Context, gr grant, seen time.Duration) verdict {
 	switch {
 	case gr.Access == "", !gr.ExpiryKnown, gr.NotRotated, m.calibration.off():
 		return blind
-	case time.Since(seen) >= gr.ExpiresIn:
+	case m.now()-seen >= gr.ExpiresIn:
 		return blind
 	}
 	in, err := m.introspect(ctx, gr.Access)
@@ -46,14 +47,68 @@ func (m *Manager) probe(ctx context.Context, gr grant, seen time.Time) verdict {
 	return inactive
 }
 
+// newborn reports whether "inactive" may only mean that token-metadata does not
+// know the token yet. It does know one that it has called active, here and before;
+// and one that has expired by the server's clock is no newborn.
+func (m *Manager) newborn(e *entry, gr grant, in musixmatch.Introspection) bool {
+	if e.active.Load() == gr.Generation || m.now()-e.watch.seen >= e.born(m.confirmWait) {
+		return false
+	}
+	now := in.Date
+	if !in.Dated {
+		now, _ = m.server.Now()
+	}
+	return now.Before(gr.Issued.Add(gr.ExpiresIn))
+}
+
+// introspect asks token-metadata. It ends when Manager closes: what only asks
+// is not waited for.
 func (m *Manager) introspect(ctx context.Context, access string) (musixmatch.Introspection, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(m.live, cancel)()
+	if m.paused() > 0 {
+		return musixmatch.Introspection{}, errPaused
+	}
 	select {
 	case m.probeSem <- struct{}{}:
 		defer m.probeSem.release()
 	case <-ctx.Done():
 		return musixmatch.Introspection{}, ctx.Err()
 	}
-	return m.server.Introspect(ctx, access)
+	return m.introspectNow(ctx, access)
+}
+
+// introspectNow asks for a flight that holds tokens which exist nowhere else. It
+// queues behind nobody.
+func (m *Manager) introspectNow(ctx context.Context, access string) (musixmatch.Introspection, error) {
+	in, err := m.server.Introspect(ctx, access)
+	m.heed(err)
+	if err == nil && in.Dated {
+		m.dated.note(in.Date, m.now())
+	}
+	return in, err
+}
+
+// dated is the latest Date of an answer of the server.
+type dated struct {
+	mu   sync.Mutex
+	date time.Time
+	at   time.Duration
+}
+
+func (d *dated) note(date time.Time, now time.Duration) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.date, d.at = date, now
+}
+
+// latest returns the server's time by an answer of the last minute.
+func (d *dated) latest(now time.Duration) (time.Time, bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	age := now - d.at
+	return d.date.Add(age), d.at != 0 && age <= time.Minute
 }
 
 // calibration is whether this issuer's oracle tells the truth. A server that
@@ -87,7 +142,7 @@ func (m *Manager) calibrate(old grant) {
 
 func (m *Manager) tryOracle(ctx context.Context, old grant) int32 {
 	for look := 0; look < 2; look++ {
-		switch m.probe(ctx, old, time.Now()) {
+		switch m.probe(ctx, old, m.now()) {
 		case inactive:
 			return oracleTrusted
 		case active:

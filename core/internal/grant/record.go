@@ -16,6 +16,9 @@ import (
 // than any refresh or login that was under way can still try to write.
 const tombstoneLife = 24 * time.Hour
 
+// markLife is how long a lost grant stays known as such.
+const markLife = 90 * 24 * time.Hour
+
 type status string
 
 const (
@@ -47,11 +50,25 @@ type grant struct {
 	NotRotated bool   `json:"unrotated,omitempty"` // the last refresh returned no refresh token
 
 	Intent *intent `json:"intent,omitempty"`
+	// MaxLease is the longest lease that an intent at this key ever had. A store
+	// may lose the intent and keep this.
+	MaxLease time.Duration `json:"max_lease,omitempty"`
 
 	MovedTo string `json:"moved_to,omitempty"` // the user of an import; see import.go
 }
 
-// grants seals and opens the records of one client at one authorization server.
+// same reports whether other is the same write of the same grant, sealed again.
+func (gr grant) same(other grant) bool {
+	id := func(in *intent) string {
+		if in == nil {
+			return ""
+		}
+		return in.ID
+	}
+	return gr.GrantID == other.GrantID && gr.Generation == other.Generation && gr.Status == other.Status && id(gr.Intent) == id(other.Intent)
+}
+
+// records seals and opens the records of one client at one authorization server.
 type records struct {
 	store    Store
 	keys     seal.Keyring
@@ -108,15 +125,13 @@ func (g *records) commit(ctx context.Context, old string, gr grant) (version str
 	}
 	key := g.key(gr.Sub)
 	rec := Record{Data: g.keys.Seal(grantPurpose, key, plain), Version: seal.RandomString()}
-	switch gr.Status {
-	case statusDisconnected:
-		rec.Expiry = time.Now().Add(tombstoneLife)
-	case statusImported:
+	switch {
+	case isImport(gr.Sub): // no login replaces it
 		rec.Expiry = time.Now().Add(importedLife)
-	case statusReconnect:
-		if isImport(gr.Sub) { // no login replaces it
-			rec.Expiry = time.Now().Add(importedLife)
-		}
+	case gr.Status == statusDisconnected:
+		rec.Expiry = time.Now().Add(tombstoneLife)
+	case gr.Status == statusReconnect:
+		rec.Expiry = time.Now().Add(markLife)
 	}
 	return rec.Version, g.save(ctx, key, old, rec)
 }

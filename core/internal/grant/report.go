@@ -3,6 +3,7 @@ package grant
 import (
 	"context"
 	"errors"
+	"sync"
 	"time"
 
 	"github.com/mxmconnect/mxmconnect/core/internal/recovery"
@@ -50,11 +51,80 @@ const (
 	ReasonMarkLifted    = "mark_lifted"     // a grant that was believed lost is alive
 )
 
-// tell hands a report on. A panic of whoever takes it is nobody's loss.
+// reports hands reports on, one after the other and in order. Whoever takes them
+// may be slow, panic, or ask for the token that the report is about.
+type reports struct {
+	mu      sync.Mutex
+	waiting []func()
+	running bool
+	idle    chan struct{} // closed when nothing is left
+}
+
+// maxReports bounds what a taker that hangs makes us keep. Reports of a grant
+// that is alive go first.
+const maxReports = 4096
+
+// add hands a report on and waits for a moment until it is taken.
+func (q *reports) add(take func(), essential bool) {
+	q.mu.Lock()
+	if len(q.waiting) >= maxReports && !essential {
+		q.mu.Unlock()
+		return
+	}
+	taken := make(chan struct{})
+	q.waiting = append(q.waiting, func() {
+		defer close(taken)
+		var err error
+		defer recovery.Catch(&err)
+		take()
+	})
+	if !q.running {
+		q.running, q.idle = true, make(chan struct{})
+		go q.run()
+	}
+	q.mu.Unlock()
+	moment := time.NewTimer(nearby)
+	defer moment.Stop()
+	select {
+	case <-taken:
+	case <-moment.C:
+	}
+}
+
+func (q *reports) run() {
+	for {
+		q.mu.Lock()
+		if len(q.waiting) == 0 {
+			q.running = false
+			close(q.idle)
+			q.mu.Unlock()
+			return
+		}
+		take := q.waiting[0]
+		q.waiting = q.waiting[1:]
+		q.mu.Unlock()
+		take()
+	}
+}
+
+// flush waits until all reports are taken: a second at most, for a taker that hangs.
+func (q *reports) flush(ctx context.Context) {
+	q.mu.Lock()
+	running, idle := q.running, q.idle
+	q.mu.Unlock()
+	if !running {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	select {
+	case <-idle:
+	case <-ctx.Done():
+	}
+}
+
 func (m *Manager) tell(ctx context.Context, r Report) {
-	var err error
-	defer recovery.Catch(&err)
-	m.report(ctx, r)
+	m.reports.add(func() { m.report(ctx, r) }, r.Kind == Lost || r.Kind == Repaired)
 }
 
 func (f *flight) tell(r Report) {

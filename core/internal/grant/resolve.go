@@ -2,13 +2,18 @@ package grant
 
 import "time"
 
-// inDoubt is P7: a refresh token may have been spent, and the answer is not
+// resolve is P7: a refresh token may have been spent, and the answer is not
 // known. The old access token says which, where it can.
 func (f *flight) resolve() step {
 	f.offer()
 	last := noVerdict
-	for wait := f.m.confirmWait; ; wait = f.m.confirmWait {
-		if !f.pause(wait) {
+	for {
+		apart := f.m.waitOf(f.gr.Intent)
+		wait := apart
+		if last == noVerdict {
+			wait -= f.silence()
+		}
+		if !f.hold(wait) {
 			return f.land(result{err: unavailable(errInDoubt)})
 		}
 		same, next := f.unchanged()
@@ -16,7 +21,7 @@ func (f *flight) resolve() step {
 			return next
 		}
 		v := f.m.probe(f.ctx, f.gr, f.e.watch.seen)
-		f.e.watch.probed(v, f.m.confirmWait)
+		f.e.watch.probed(v, f.m.now(), apart)
 		switch v {
 		case blind:
 			return f.resolveBlind
@@ -24,14 +29,27 @@ func (f *flight) resolve() step {
 			if f.backOff() {
 				return nil
 			}
-		case last: // two looks, a settle apart, agree
+		case last: // two probes, far enough apart, agree
 			return f.decide(v)
 		}
 		last = v
 	}
 }
 
-// decide ends a doubt that the oracle has resolved.
+// silence is for how long no request of the refresh in doubt can have been under
+// way: since our own ended, or since the lease of somebody else's did.
+func (f *flight) silence() time.Duration {
+	switch own := f.e.attempts.of(f.gr.Intent); {
+	case f.gr.Intent == nil:
+		return 0
+	case own == nil:
+		return f.m.now() - f.e.watch.since - f.m.leaseOf(f.gr.Intent)
+	default:
+		return f.m.now() - f.e.attempts.ended
+	}
+}
+
+// decide ends a doubt that token-metadata has resolved.
 func (f *flight) decide(v verdict) step {
 	switch {
 	case v == active && f.gr.Intent == nil:
@@ -64,9 +82,10 @@ func (f *flight) startOver() step {
 	return f.later("", errInDoubt)
 }
 
-// inTheDark resolves a doubt that the oracle cannot: by trying the refresh
-// token again, once per lease. A taker leaves the same intent alone for four
-// leases first, since its holder may live and hold the answer.
+// resolveBlind resolves a doubt about which nothing can be found out: by trying
+// the refresh token again, once per lease and ever more rarely. One who took over
+// leaves the same intent alone for four leases first, since its holder may live
+// and hold the answer.
 func (f *flight) resolveBlind() step {
 	if f.tookOver && f.e.watch.provenSpent {
 		return f.markLost(ReasonLostResponse)
@@ -74,16 +93,18 @@ func (f *flight) resolveBlind() step {
 	if f.gr.Intent == nil {
 		return f.find // what looked like a refresh of nobody was none
 	}
-	due := f.e.attempts.wrote.Add(f.m.intentLease)
+	lease := f.m.leaseOf(f.gr.Intent)
+	due := f.e.attempts.wrote + max(lease, min(lease<<min(f.inTheDark, 10), longestPause))
 	if f.e.attempts.of(f.gr.Intent) == nil {
-		due = f.e.watch.since.Add(4 * f.m.intentLease)
+		due = f.e.watch.since + 4*lease
 	}
-	if !f.pause(time.Until(due)) {
+	if !f.hold(due - f.m.now()) {
 		return f.land(result{err: unavailable(errInDoubt)})
 	}
 	if same, next := f.unchanged(); !same {
 		return next
 	}
+	f.inTheDark++
 	return f.announce
 }
 

@@ -3,6 +3,7 @@ package grant
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/mxmconnect/mxmconnect/core/internal/seal"
 )
@@ -25,7 +26,11 @@ func reasonOf(storeErr error) string {
 	return ReasonUnavailable
 }
 
-// outcome is what became of a write.
+// offerIfSlow lets callers have the token that lives if the store takes long.
+// The function it returns ends that.
+func (f *flight) offerIfSlow() (stop func() bool) { return time.AfterFunc(slowStore, f.offer).Stop }
+
+// writeResult is what became of a write.
 type writeResult int
 
 const (
@@ -34,34 +39,44 @@ const (
 	writeFailed // as far as is known; it may take place yet
 )
 
-// write puts next in place of the record as last read. A write that was not
-// acknowledged is recognised by its version.
+// write puts next in place of the record as last read.
 func (f *flight) write(next grant) (writeResult, error) {
 	_, out, err := f.tryWrite(next)
 	return out, err
 }
 
 func (f *flight) tryWrite(next grant) (version string, out writeResult, err error) {
-	ctx, cancel := context.WithTimeout(f.ctx, storeTimeout)
-	defer cancel()
-	version, err = f.m.records.commit(ctx, f.version, next)
-	if err != nil {
-		if errors.Is(err, ErrConflict) {
-			return version, writeConflict, err
-		}
-		again, cancel := context.WithTimeout(f.ctx, storeTimeout)
-		defer cancel()
-		_, stored, _, findErr := f.m.records.find(again, f.e.sub)
-		switch {
-		case findErr != nil:
-			return version, writeFailed, err
-		case stored == version:
-		case stored != f.version:
-			return version, writeConflict, err
-		default:
-			return version, writeFailed, err
-		}
+	version, out, err = f.m.records.replace(f.ctx, f.version, next)
+	if out == writeDone {
+		f.gr, f.version = next, version
 	}
-	f.gr, f.version = next, version
-	return version, writeDone, nil
+	return version, out, err
+}
+
+// replace commits gr over the version old. If the store's answer is lost, it
+// reads back and compares.
+func (g *records) replace(ctx context.Context, old string, gr grant) (version string, out writeResult, err error) {
+	first, cancel := context.WithTimeout(ctx, storeTimeout)
+	defer cancel()
+	version, err = g.commit(first, old, gr)
+	switch {
+	case err == nil:
+		return version, writeDone, nil
+	case errors.Is(err, ErrConflict):
+		return version, writeConflict, err
+	}
+	second, cancel := context.WithTimeout(ctx, storeTimeout)
+	defer cancel()
+	switch stored, at, found, findErr := g.find(second, gr.Sub); {
+	case findErr != nil:
+		return version, writeFailed, err
+	case at == version:
+		return version, writeDone, nil
+	case found && stored.same(gr): // resealed since
+		return at, writeDone, nil
+	case at != old:
+		return version, writeConflict, err
+	default:
+		return version, writeFailed, err
+	}
 }

@@ -13,6 +13,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -137,6 +138,14 @@ func (e *CallError) Unwrap() error { return e.Cause }
 // answer, or the server said that it is busy or broken.
 func (e *CallError) Temporary() bool {
 	return e.Status == 0 || e.Status == http.StatusTooManyRequests || e.Status >= 500
+}
+
+// Definite reports whether the server refused the request for what it is (RFC 6749
+// section 5.2), so that it considered no token and the same request will be refused
+// again. Of invalid_grant and invalid_request that cannot be said: the loser of two
+// refreshes may be told either.
+func (e *CallError) Definite() bool {
+	return e.Status >= 400 && e.Status < 500 && slices.Contains([]string{"invalid_client", "unauthorized_client", "unsupported_grant_type", "invalid_scope"}, e.Code)
 }
 
 // WrongClient reports whether the server refused our client ID and secret, or

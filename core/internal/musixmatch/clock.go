@@ -6,36 +6,33 @@ import (
 	"time"
 )
 
-// Clock is the time of the process: a wall clock, which may be wrong and may
+// Clock reads the time of the process: a wall clock, which may be wrong and may
 // jump, and a monotonic one, which stands still while the machine is suspended.
-type Clock struct {
-	Wall    func() time.Time
-	Elapsed func() time.Duration
+type Clock func() Moment
+
+// Moment is a reading of both clocks.
+type Moment struct {
+	Wall    time.Time
+	Elapsed time.Duration // since some moment before the process asked for the first time
 }
 
 // SystemClock is the clock of this process.
 func SystemClock() Clock {
 	start := time.Now()
-	return Clock{
-		Wall:    func() time.Time { return time.Now().Round(0) },
-		Elapsed: func() time.Duration { return time.Since(start) },
+	return func() Moment {
+		now := time.Now()
+		return Moment{now.Round(0), now.Sub(start)}
 	}
 }
 
-// Since returns the time since a moment that both clocks were read at, by the
-// one that says more.
+// Since returns the time since m, by the clock that says more.
 func (c Clock) Since(m Moment) time.Duration {
-	return max(c.Elapsed()-m.Elapsed, c.Wall().Sub(m.Wall))
+	now := c()
+	return max(now.Elapsed-m.Elapsed, now.Wall.Sub(m.Wall))
 }
 
-// Moment is a reading of both clocks.
-type Moment struct {
-	Wall    time.Time
-	Elapsed time.Duration
-}
-
-// Now reads both clocks.
-func (c Clock) Now() Moment { return Moment{c.Wall(), c.Elapsed()} }
+// Elapsed is the monotonic clock alone.
+func (c Clock) Elapsed() time.Duration { return c().Elapsed }
 
 // ServerClock follows the authorization server's clock by the Date of its
 // answers, so that a wrong clock of ours costs one early refresh and no more.
@@ -76,7 +73,7 @@ func (s *ServerClock) Read(header string, took time.Duration) (date time.Time, o
 			server = latest
 		}
 	}
-	s.known, s.at, s.server = true, s.clock.Now(), server
+	s.known, s.at, s.server = true, s.clock(), server
 	return date, true
 }
 
@@ -86,7 +83,7 @@ func (s *ServerClock) Now() (t time.Time, known bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.known {
-		return s.clock.Wall(), false
+		return s.clock().Wall, false
 	}
 	return s.estimate(), true
 }

@@ -14,7 +14,7 @@ type hands struct {
 }
 
 func (h *hands) clock() Clock {
-	return Clock{Wall: func() time.Time { return h.wall }, Elapsed: func() time.Duration { return h.elapsed }}
+	return func() Moment { return Moment{h.wall, h.elapsed} }
 }
 
 func TestServerClockFollowsTheServer(t *testing.T) {
