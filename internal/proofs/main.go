@@ -2,7 +2,7 @@
 // without -v, and fails if a test failed, or if a test that README.md or
 // SECURITY.md names did not pass: a proof that was skipped proves nothing.
 //
-//	{ go test -json ./...; (cd browsertest && go test -json ./...); } | go run ./internal/proofs
+//	{ go test -json ./...; (cd internal/browsertest && go test -json ./...); } | go run ./internal/proofs
 //
 // It is run where the two documents are. A test counts as passed if it has in
 // any of the runs. Benchmarks are not looked for: they run on demand.

@@ -2,7 +2,7 @@
 // for the same work, all in one run, and prints the result as a table:
 //
 //	go run .                  # about two minutes
-//	go run . -write ../README.md
+//	go run . -write ../../README.md
 //
 // It is a module of its own, so that nobody who uses mxmconnect compiles its
 // peers. They are used as their documentation shows. Every contender of a group

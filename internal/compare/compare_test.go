@@ -71,7 +71,7 @@ func TestStampede(t *testing.T) {
 
 // The README's table and chart are this program's, of today's contenders.
 func TestREADMEHasTheTable(t *testing.T) {
-	readme, err := os.ReadFile("../README.md")
+	readme, err := os.ReadFile("../../README.md")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -80,7 +80,7 @@ func TestREADMEHasTheTable(t *testing.T) {
 	if !ok1 || !ok2 {
 		t.Fatal("the markers are missing")
 	}
-	svg, err := os.ReadFile(filepath.Join("..", chartName))
+	svg, err := os.ReadFile(filepath.Join("..", "..", chartName))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -95,7 +95,7 @@ func TestREADMEHasTheTable(t *testing.T) {
 	if !r.running() {
 		t.Skip("without Redis there are fewer rows")
 	}
-	const rerun = "; generate it anew: (cd compare && go run . -write ../README.md)"
+	const rerun = "; generate it anew: (cd internal/compare && go run . -write ../../README.md)"
 	for _, g := range groups(r) {
 		rows := "| " + g.title + " | "
 		for _, c := range g.contenders {

@@ -55,7 +55,7 @@ func startDemo(t *testing.T, name string, srv *mxmtest.Server, env ...string) st
 			return
 		}
 		cmd := exec.Command("go", "build", "-o", built.dir+"/", "./examples/nethttp", "./examples/gin", "./examples/echo", "./examples/link", "./examples/byosession")
-		cmd.Dir = ".."
+		cmd.Dir = "../.."
 		cmd.Stderr = os.Stderr
 		built.err = cmd.Run()
 	})
