@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/mxmconnect/mxmconnect/internal/testall"
 )
 
 func redisForTest(t *testing.T) *redisServer {
@@ -18,7 +20,7 @@ func redisForTest(t *testing.T) *redisServer {
 	}
 	t.Cleanup(r.stop)
 	if !r.running() {
-		if os.Getenv("MXM_TEST_REQUIRE_SERVERS") == "1" {
+		if testall.Set() {
 			t.Fatal("redis-server is not installed; it is in the Debian package redis-server")
 		}
 		t.Log("redis-server is not installed; it is in the Debian package redis-server")
