@@ -242,6 +242,6 @@ func logoutIsFinal(t *testing.T, name string, env ...string) {
 		require.Equal(t, 200, res.StatusCode, "it was signed in when it began")
 		require.Empty(t, res.Cookies())
 	}
-	require.Equal(t, 401, get(t, thief, app.URL+"/me").StatusCode, "R-SE-4")
+	require.Equal(t, 401, get(t, thief, app.URL+"/me").StatusCode, "the old cookie is worth nothing")
 	require.Equal(t, 401, get(t, c, app.URL+"/me").StatusCode)
 }

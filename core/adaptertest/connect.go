@@ -56,7 +56,7 @@ func as(appUser string, more ...string) []string {
 }
 
 var connectCases = []testCase{
-	{"R-CB-12 connect", "connecting links the application's user, sets no session and never changes who is signed in", func(t *testing.T, adapter Adapter) {
+	{"connect", "connecting links the application's user, sets no session and never changes who is signed in", func(t *testing.T, adapter Adapter) {
 		var db accounts
 		s := start(t, adapter, setup{config: db.config, pages: []page{{"/lyrics", true, nothing}}})
 		b := s.browser()
@@ -79,7 +79,7 @@ var connectCases = []testCase{
 		equal(t, "link of somebody else", db.linked("ben"), "")
 		equal(t, "sessions written", s.store.commits.Load()+s.store.finds.Load(), 0)
 	}},
-	{"R-AR-8 connect start", "connecting starts by a POST of the site itself", func(t *testing.T, adapter Adapter) {
+	{"connect start", "connecting starts by a POST of the site itself", func(t *testing.T, adapter Adapter) {
 		var db accounts
 		s := start(t, adapter, setup{config: db.config})
 		b := s.browser()
@@ -91,7 +91,7 @@ var connectCases = []testCase{
 			equal(t, path, b.do(http.MethodPost, path, as("ann")...).status, http.StatusNotFound)
 		}
 	}},
-	{"R-CB-12 user changed", "a callback for another user than the one who began is refused and links nobody", func(t *testing.T, adapter Adapter) {
+	{"user changed", "a callback for another user than the one who began is refused and links nobody", func(t *testing.T, adapter Adapter) {
 		var db accounts
 		s := start(t, adapter, setup{config: db.config})
 		b := s.browser()
@@ -115,7 +115,7 @@ var connectCases = []testCase{
 		db.mu.Unlock()
 		refused(t, "unknown", b.do(http.MethodGet, "/lyrics", as("ann", navigation...)...), http.StatusServiceUnavailable, "unavailable")
 	}},
-	{"R-LO-6 disconnect in connect mode", "disconnect ends the grant of whom the application has linked", func(t *testing.T, adapter Adapter) {
+	{"disconnect in connect mode", "disconnect ends the grant of whom the application has linked", func(t *testing.T, adapter Adapter) {
 		var db accounts
 		s := start(t, adapter, setup{config: func(c *core.Config) {
 			db.config(c)

@@ -9,12 +9,10 @@
 //		})
 //	}
 //
-// Every case carries the sentence it proves and prints it when it fails. That
-// sentence is the requirement whose number, such as R-CB-3, is in its name. Each
-// starts its own application and its own fake Musixmatch on loopback ports, and
-// they run in parallel. Whatever a case is about, at its end nothing that an
-// application logged or sent as a body may hold a code, a state, a token, a
-// cookie's value or a secret.
+// Each case prints the promise it tests when it fails. It starts its own
+// application and its own fake Musixmatch on loopback ports. The cases run in
+// parallel. At the end of every case, no log and no body of the application may
+// contain a code, a state, a token, a cookie's value or a secret.
 package adaptertest
 
 import (
@@ -52,7 +50,7 @@ type Page struct {
 }
 
 type testCase struct {
-	name   string // begins with the requirement, where there is one
+	name   string
 	proves string
 	run    func(t *testing.T, adapter Adapter)
 }

@@ -68,7 +68,7 @@ var errorCases = []testCase{
 			}
 		}
 	}},
-	{"R-AD-3 handler error", "a page that fails after a session write is an error with exactly one cookie, and the write is kept", func(t *testing.T, adapter Adapter) {
+	{"handler error", "a page that fails after a session write is an error with exactly one cookie, and the write is kept", func(t *testing.T, adapter Adapter) {
 		s := start(t, adapter, setup{pages: []page{
 			{"/fail", false, func(s *site, w http.ResponseWriter, r *http.Request) error {
 				s.put(r, "kept")

@@ -164,10 +164,10 @@ func (s *site) checkUnsaid() {
 	logged, sent := s.log.String(), s.bodies.String()
 	for value, what := range s.secrets {
 		if strings.Contains(logged, value) {
-			s.t.Errorf("R-LG-1: %s is in the log", what)
+			s.t.Errorf("%s is in the log", what)
 		}
 		if strings.Contains(sent, value) {
-			s.t.Errorf("R-LG-1: %s is in a body", what)
+			s.t.Errorf("%s is in a body", what)
 		}
 	}
 }

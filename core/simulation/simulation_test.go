@@ -57,7 +57,7 @@ func (w *world) printTrace() string {
 	return b.String()
 }
 
-// R-RO: thousands of histories, and in none a token is wasted that could have
+// Thousands of histories, and in none a token is wasted that could have
 // been kept.
 func TestSimulation(t *testing.T) {
 	chosen := profiles

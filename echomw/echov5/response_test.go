@@ -103,7 +103,7 @@ func TestEchoWays(t *testing.T) {
 		},
 	}
 	for name, way := range ways {
-		t.Run("R-SE-13 "+name, func(t *testing.T) {
+		t.Run(""+name, func(t *testing.T) {
 			type seen struct {
 				status    int
 				size      int64
@@ -191,7 +191,7 @@ func TestEchoErrors(t *testing.T) {
 		{http.MethodGet, "/auth/musixmatch/callback?code=x&state=y", core.ErrState},
 		{http.MethodPost, "/auth/musixmatch/login", core.ErrMethod},
 	} {
-		t.Run("R-AD-3 "+c.want.Code, func(t *testing.T) {
+		t.Run(""+c.want.Code, func(t *testing.T) {
 			got = nil
 			res, body := serve(t, e, c.method, c.path, nil)
 			require.Equal(t, c.want.Status, res.StatusCode)
@@ -203,7 +203,7 @@ func TestEchoErrors(t *testing.T) {
 			require.ErrorIs(t, central.Unwrap(), c.want)
 		})
 	}
-	t.Run("R-AD-2 a redirect is no error", func(t *testing.T) {
+	t.Run("a redirect is no error", func(t *testing.T) {
 		got = nil
 		res, _ := serve(t, e, http.MethodGet, "/me", http.Header{"Accept": {"text/html"}})
 		require.Equal(t, http.StatusSeeOther, res.StatusCode)
@@ -217,7 +217,7 @@ func TestSaveFails(t *testing.T) {
 		"fails":   func(*echo.Context) error { return errors.New("PROTECTED") },
 		"nothing": func(*echo.Context) error { return nil },
 	} {
-		t.Run("R-SE-13 "+name+": Echo knows that core has answered", func(t *testing.T) {
+		t.Run(""+name+": Echo knows that core has answered", func(t *testing.T) {
 			auth, sessions := newAuth(t, brokenStore{core.NewMemory()})
 			e := echo.New()
 			var status int
