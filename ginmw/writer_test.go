@@ -229,7 +229,7 @@ func TestGinRefusals(t *testing.T) {
 
 func TestGroups(t *testing.T) {
 	for _, prefix := range []string{"/", "/auth", "/auth/", "/auth/musixmatch"} {
-		t.Run("DESIGN 4 "+prefix, func(t *testing.T) {
+		t.Run("group "+prefix, func(t *testing.T) {
 			auth, _ := newAuth(t)
 			r := gin.New()
 			ran := false
@@ -240,7 +240,7 @@ func TestGroups(t *testing.T) {
 			require.True(t, ran, "the group's middleware")
 		})
 	}
-	t.Run("DESIGN 4 a group that the routes are not below", func(t *testing.T) {
+	t.Run("a group that the routes are not below", func(t *testing.T) {
 		auth, _ := newAuth(t)
 		for _, prefix := range []string{"/api", "/au", "/auth/musixmatch/login"} {
 			require.PanicsWithValue(t, "ginmw: the route /auth/musixmatch/login is not below the group "+prefix,

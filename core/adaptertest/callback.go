@@ -60,7 +60,7 @@ var callbackCases = []testCase{
 		equal(t, "attempts", len(flowCookies(victim.jar())), 1)
 		equal(t, "user", victim.user(), "")
 	}},
-	{"denied", "a refusal at Musixmatch is denied, any other error upstream, and nothing of it is shown", func(t *testing.T, adapter Adapter) {
+	{"denied", "a refusal at Musixmatch is denied, any other error is upstream, and no page shows its text", func(t *testing.T, adapter Adapter) {
 		s := start(t, adapter, setup{})
 		s.mxm.Deny()
 		b := s.browser()
@@ -76,7 +76,7 @@ var callbackCases = []testCase{
 		equal(t, "codes exchanged", s.exchanges(), 0)
 		equal(t, "sessions written", s.store.commits.Load(), 0)
 	}},
-	{"replay", "a callback counts once: a reload by the one who signed in changes nothing, by anybody else it is refused", func(t *testing.T, adapter Adapter) {
+	{"replay", "a callback counts once: a reload in the same browser changes nothing, and anybody else is refused", func(t *testing.T, adapter Adapter) {
 		s := start(t, adapter, setup{})
 		b := s.browser()
 		callback := b.begin("/page")
@@ -136,7 +136,7 @@ var callbackCases = []testCase{
 		equal(t, "attempts", len(flowCookies(b.jar())), 1)
 		redirected(t, "the other tab", b.visit(other), "/page")
 	}},
-	{"fail closed", "an answer of Musixmatch that is wrong or missing signs nobody in", func(t *testing.T, adapter Adapter) {
+	{"fail closed", "a wrong or missing answer of Musixmatch signs nobody in", func(t *testing.T, adapter Adapter) {
 		s := start(t, adapter, setup{})
 		for _, c := range []struct {
 			what     string
@@ -170,7 +170,7 @@ var callbackCases = []testCase{
 		equal(t, "inactive: user", b.user(), "")
 		equal(t, "sessions written", s.store.commits.Load(), 0)
 	}},
-	{"DESIGN 1 OnLogin", "OnLogin refuses a login, or delays it by failing, before anything is stored", func(t *testing.T, adapter Adapter) {
+	{"OnLogin", "OnLogin refuses a login, or delays it by failing, before anything is stored", func(t *testing.T, adapter Adapter) {
 		var answer error = core.ErrLoginRefused
 		s := start(t, adapter, setup{config: func(c *core.Config) {
 			c.OnLogin = func(context.Context, *core.Login) error { return answer }

@@ -22,13 +22,13 @@ import (
 	"github.com/mxmconnect/mxmconnect/core"
 )
 
-// Adapter builds an application on the framework under test, the way its users
-// do. It must not add a recovery: a panic ends at net/http's server.
+// Adapter builds an application on the framework under test, as its users do. It
+// must not add a recovery: panics must reach net/http's server.
 type Adapter func(App) http.Handler
 
-// App says what the application consists of.
+// App describes the application.
 type App struct {
-	// Auth has its routes mounted, before everything else.
+	// Auth has the routes that the adapter mounts, before everything else.
 	Auth *core.Auth
 	// Middleware asks for the adapter's middleware around all routes and pages.
 	Middleware bool
@@ -43,9 +43,9 @@ type Page struct {
 	Path string
 	// RequireUser asks for the adapter's RequireUser around this page.
 	RequireUser bool
-	// Serve answers. An error is handed to the framework as its users do it:
-	// returned by the handler where handlers return errors, else rendered with
-	// core.WriteError.
+	// Serve answers. The adapter passes an error to the framework as its users
+	// do: it returns the error if handlers return errors, and otherwise renders
+	// it with core.WriteError.
 	Serve func(http.ResponseWriter, *http.Request) error
 }
 

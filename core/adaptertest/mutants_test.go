@@ -149,7 +149,7 @@ var mutants = []struct {
 			_, _ = io.WriteString(w, r.Header.Get("Cookie"))
 		})
 	}},
-	{"ignores ErrorHandler", "DESIGN 1 ErrorHandler", func(p *parts) {
+	{"ignores ErrorHandler", "ErrorHandler", func(p *parts) {
 		p.mount = func(mux *http.ServeMux, _ *core.Auth, route core.Route) {
 			mux.HandleFunc(route.Path, func(w http.ResponseWriter, r *http.Request) {
 				if err := route.Serve(w, r); err != nil {
@@ -158,7 +158,7 @@ var mutants = []struct {
 			})
 		}
 	}},
-	{"renders twice", "DESIGN 1 ErrorHandler", func(p *parts) {
+	{"renders twice", "ErrorHandler", func(p *parts) {
 		p.requireUser = func(auth *core.Auth) func(http.Handler) http.Handler {
 			return guard(auth, func(w http.ResponseWriter, r *http.Request, _ http.Handler) {
 				if err := auth.Challenge(w, r); err != nil {
@@ -173,7 +173,7 @@ var mutants = []struct {
 			return func(next http.Handler) http.Handler { return next }
 		}
 	}},
-	{"needs its middleware", "DESIGN 1 without Middleware", func(p *parts) {
+	{"needs its middleware", "without Middleware", func(p *parts) {
 		p.requireUser = func(auth *core.Auth) func(http.Handler) http.Handler {
 			return func(next http.Handler) http.Handler {
 				return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

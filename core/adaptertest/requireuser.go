@@ -49,7 +49,7 @@ var requireUserCases = []testCase{
 			equal(t, method+" when signed in", b.do(method, "/me").body, "PROTECTED")
 		}
 	}},
-	{"by route", "protection belongs to the page and not to how its address is written", func(t *testing.T, adapter Adapter) {
+	{"by route", "a page is protected however its address is written", func(t *testing.T, adapter Adapter) {
 		s := start(t, adapter, setup{pages: []page{{"/me", true, func(_ *site, w http.ResponseWriter, r *http.Request) error {
 			_, err := io.WriteString(w, "PROTECTED")
 			return err

@@ -37,7 +37,7 @@ var sessionCases = []testCase{
 		}
 		equal(t, "cookies", len(b.jar()), 0)
 	}},
-	{"two kinds", "a sign-in under way is no session, and a session is no sign-in", func(t *testing.T, adapter Adapter) {
+	{"two kinds", "a login cookie is not accepted as a session cookie, nor a session cookie as a login cookie", func(t *testing.T, adapter Adapter) {
 		s := start(t, adapter, setup{})
 		b := s.browser()
 		callback := b.begin("")
@@ -73,7 +73,7 @@ var sessionCases = []testCase{
 		equal(t, "sessions written", s.store.commits.Load(), 0)
 		equal(t, "sessions read", s.store.finds.Load(), 0)
 	}},
-	{"unreadable", "a cookie that cannot be read is anonymous and goes away; it never is an error", func(t *testing.T, adapter Adapter) {
+	{"unreadable", "a cookie that cannot be read counts as none and is removed; it is never an error", func(t *testing.T, adapter Adapter) {
 		s := start(t, adapter, setup{})
 		b := s.browser()
 		b.signIn()
@@ -93,7 +93,7 @@ var sessionCases = []testCase{
 		c.signIn()
 		equal(t, "user", c.user(), alice)
 	}},
-	{"planted", "of two session cookies none is believed", func(t *testing.T, adapter Adapter) {
+	{"planted", "a request with two session cookies is anonymous", func(t *testing.T, adapter Adapter) {
 		s := start(t, adapter, setup{})
 		b, c := s.browser(), s.browser()
 		b.signIn()
@@ -102,7 +102,7 @@ var sessionCases = []testCase{
 		header := b.session().Name + "=" + b.session().Value + "; " + c.session().Name + "=" + c.session().Value
 		equal(t, "user", s.browser().do(http.MethodGet, whoAmI, "Cookie", header).body, "")
 	}},
-	{"caching", "what depends on the session stays out of shared caches, whatever the handler says", func(t *testing.T, adapter Adapter) {
+	{"caching", "an answer that depends on the session stays out of shared caches, whatever the handler says", func(t *testing.T, adapter Adapter) {
 		serve := func(control string) func(*site, http.ResponseWriter, *http.Request) error {
 			return func(_ *site, w http.ResponseWriter, r *http.Request) error {
 				if control != "" {

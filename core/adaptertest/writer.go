@@ -71,7 +71,7 @@ var firstBytes = []struct {
 }
 
 var writerCases = []testCase{
-	{"first byte", "a session is saved before the first byte, whatever writes that, with exactly one cookie", func(t *testing.T, adapter Adapter) {
+	{"first byte", "a session is saved before the first byte, whatever writes it, and exactly one cookie is set", func(t *testing.T, adapter Adapter) {
 		var pages []page
 		for i, way := range firstBytes {
 			pages = append(pages, page{fmt.Sprintf("/way%d", i), false, func(s *site, w http.ResponseWriter, r *http.Request) error {
@@ -215,10 +215,10 @@ var writerCases = []testCase{
 		a := s.browser().do(http.MethodGet, "/socket", "Connection", "Upgrade", "Upgrade", "websocket", "Sec-Fetch-Mode", "websocket")
 		refused(t, "anonymous", a, http.StatusUnauthorized, "not_signed_in")
 	}},
-	{"early hints", "an informational answer below the framework leaves the session to be saved before the real one", func(t *testing.T, adapter Adapter) {
+	{"early hints", "after an informational answer the session is still saved before the real one", func(t *testing.T, adapter Adapter) {
 		s := start(t, adapter, setup{pages: []page{{"/hints", false, func(s *site, w http.ResponseWriter, r *http.Request) error {
 			w.Header().Set("Link", "</style.css>; rel=preload")
-			raw := w // frameworks take any status for the answer's, so a hint goes to the writer below theirs
+			raw := w // frameworks take any status for the final one, so a hint goes to the writer below theirs
 			for u, ok := raw.(interface{ Unwrap() http.ResponseWriter }); ok; u, ok = raw.(interface{ Unwrap() http.ResponseWriter }) {
 				raw = u.Unwrap()
 			}

@@ -262,7 +262,7 @@ func TestAutomaticHead(t *testing.T) {
 
 func TestGroups(t *testing.T) {
 	for _, prefix := range []string{"", "/", "/auth", "/auth/", "/auth/musixmatch"} {
-		t.Run("DESIGN 4 "+prefix, func(t *testing.T) {
+		t.Run("group "+prefix, func(t *testing.T) {
 			auth, _ := newAuth(t, core.NewMemory())
 			e := echo.New()
 			ran := false
@@ -279,14 +279,14 @@ func TestGroups(t *testing.T) {
 			}
 		})
 	}
-	t.Run("DESIGN 4 a group that the routes are not below", func(t *testing.T) {
+	t.Run("a group that the routes are not below", func(t *testing.T) {
 		auth, _ := newAuth(t, core.NewMemory())
 		for _, prefix := range []string{"/api", "/auth/musixmatch/x"} {
 			require.PanicsWithValue(t, "echov5: the route /auth/musixmatch/login is not below the group "+prefix,
 				func() { echov5.Mount(echo.New().Group(prefix), auth) })
 		}
 	})
-	t.Run("DESIGN 4 routes outside the middleware's group do without it", func(t *testing.T) {
+	t.Run("routes outside the middleware's group do without it", func(t *testing.T) {
 		auth, sessions := newAuth(t, core.NewMemory())
 		e := echo.New()
 		e.GET("/healthz", func(c *echo.Context) error { return c.String(http.StatusOK, "ok") })
