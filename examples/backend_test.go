@@ -143,7 +143,7 @@ func TestDistribution(t *testing.T) {
 	require.Contains(t, stdout, `claimed: "c-1", "c-2"`)
 	require.Contains(t, stdout, "Lyrics: 1 submitted, 4 failed.")
 	require.Contains(t, stdout, "QZES72500002: the API answers 409")
-	require.Contains(t, stdout, "nonsense: that is not an ISRC")
+	require.Contains(t, stdout, "nonsense: not an ISRC")
 	require.Contains(t, stdout, "QZES72500005: there are no lyrics")
 	mu.Lock()
 	require.Equal(t, map[string]int{"/distribution/artist/claim": 1, "/distribution/lyricsQZES72500001": 2,

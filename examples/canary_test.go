@@ -11,7 +11,7 @@ import (
 	"github.com/mxmconnect/mxmconnect/core/mxmtest"
 )
 
-// R-LG-1: whatever happens, no secret is in a log, in a page or in a header
+// Whatever happens, no secret is in a log, in a page or in a header
 // other than the redirect and the cookie that carry it.
 func TestCanaries(t *testing.T) {
 	t.Parallel()

@@ -2,12 +2,12 @@
 //
 //	go run ./examples/nethttp
 //
-// and against Musixmatch with MXM_CLIENT_ID and MXM_CLIENT_SECRET. Its tests run
-// them as processes.
+// Set MXM_CLIENT_ID and MXM_CLIENT_SECRET to run them against Musixmatch. The
+// tests run them as processes.
 //
 //	nethttp gin echo   the same app on three frameworks; diff them
-//	link               connect Musixmatch to users the application has signed in itself
+//	link               connect Musixmatch to users that the application signs in itself
 //	worker             act for users who are not there
 //	distribution       act as the application: claim an artist, submit lyrics
-//	byosession         an application with a session manager of its own
+//	byosession         an application that has its own session manager
 package examples

@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/mxmconnect/mxmconnect/core/mxmtest"
+	"github.com/mxmconnect/mxmconnect/internal/testall"
 )
 
 // inBackground sends a request that is to be answered later.
@@ -172,9 +173,7 @@ func TestKillAfterTheServerCommits(t *testing.T) {
 // nothing is lost. The tokens run out by the clock, as those of a real server do.
 func TestKillBeforeTheServerCommits(t *testing.T) {
 	t.Parallel()
-	if testing.Short() {
-		t.Skip("waits for tokens to become old")
-	}
+	testall.Long(t) // it waits for tokens to become old
 	eachStore(t, func(t *testing.T, env []string) {
 		env = append(env, "MXM_REFRESH_TIMEOUT=2s")
 		srv := newServer(t)
@@ -243,6 +242,6 @@ func logoutIsFinal(t *testing.T, name string, env ...string) {
 		require.Equal(t, 200, res.StatusCode, "it was signed in when it began")
 		require.Empty(t, res.Cookies())
 	}
-	require.Equal(t, 401, get(t, thief, app.URL+"/me").StatusCode, "R-SE-4")
+	require.Equal(t, 401, get(t, thief, app.URL+"/me").StatusCode, "the old cookie is worth nothing")
 	require.Equal(t, 401, get(t, c, app.URL+"/me").StatusCode)
 }

@@ -34,7 +34,7 @@ func TestLink(t *testing.T) {
 	require.Contains(t, res.body, "not connected to Musixmatch yet")
 	require.Contains(t, res.Header.Get("Content-Security-Policy"), "form-action 'self' "+srv.URL+";", "or the browser blocks the redirect")
 	require.Equal(t, "not_connected", get(t, alice, app.URL+"/artist").code())
-	require.Equal(t, 405, get(t, alice, app.URL+"/auth/musixmatch/connect").StatusCode, "R-AR-8: not by a link")
+	require.Equal(t, 405, get(t, alice, app.URL+"/auth/musixmatch/connect").StatusCode, "not by a link")
 
 	res = connect(t, alice, app)
 	require.Equal(t, 303, res.StatusCode, res.body)
@@ -42,7 +42,7 @@ func TestLink(t *testing.T) {
 	require.Contains(t, navigate(t, alice, app.URL+"/").body, ada)
 	require.Contains(t, get(t, alice, app.URL+"/artist").body, "alice acts at Musixmatch as "+ada)
 
-	// R-CB-12: the Musixmatch account belongs to alice.
+	// The Musixmatch account belongs to alice.
 	res = connect(t, bob, app)
 	require.Equal(t, 409, res.StatusCode)
 	require.Contains(t, res.body, "<code>already_connected</code>")

@@ -30,7 +30,7 @@ func TestSignedOut(t *testing.T) {
 		require.Equal(t, 200, res.StatusCode)
 		require.Contains(t, res.body, "Sign in with Musixmatch")
 		require.Equal(t, "text/html; charset=utf-8", res.Header.Get("Content-Type"))
-		require.Empty(t, res.Cookies(), "R-SE-14")
+		require.Empty(t, res.Cookies(), "a visitor gets no cookie")
 
 		for _, path := range []string{"/me", "/whoami", "/verify", "/slow?ms=0", "/slow?ms=nonsense"} {
 			res := get(t, c, app.URL+path)
@@ -138,9 +138,9 @@ func TestErrors(t *testing.T) {
 			{"wrong method", "PUT", "/healthz", 405, "method_not_allowed"},
 			{"login by POST", "POST", "/auth/musixmatch/login", 405, "method_not_allowed"},
 			{"logout by link", "GET", "/auth/musixmatch/logout", 405, "method_not_allowed"},
-			{"R-CB-1", "HEAD", "/auth/musixmatch/callback", 405, ""},
+			{"callback by HEAD", "HEAD", "/auth/musixmatch/callback", 405, ""},
 			{"nothing in it", "GET", "/auth/musixmatch/callback", 400, "bad_request"},
-			{"R-CB-2", "GET", "/auth/musixmatch/callback?code=a&code=b&state=c", 400, "bad_request"},
+			{"two codes", "GET", "/auth/musixmatch/callback?code=a&code=b&state=c", 400, "bad_request"},
 			{"forged", "GET", "/auth/musixmatch/callback?code=" + evil + "&state=" + evil, 400, "bad_state"},
 			{"forged refusal", "GET", "/auth/musixmatch/callback?error=" + evil + "&state=" + evil, 400, "bad_state"},
 		}

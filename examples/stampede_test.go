@@ -18,6 +18,7 @@ import (
 
 	"github.com/mxmconnect/mxmconnect/core/mxmtest"
 	"github.com/mxmconnect/mxmconnect/sessionstore/storetest/engines"
+	"github.com/mxmconnect/mxmconnect/internal/testall"
 )
 
 var (
@@ -87,6 +88,9 @@ func TestStampede(t *testing.T) {
 		stores["redis cluster"] = func(t *testing.T) string { return engines.StartRedisCluster(t).URL() }
 		for name, open := range stores {
 			t.Run("2 processes, "+name+", "+policy.name, func(t *testing.T) {
+				if name != "redis" || policy.reuse == mxmtest.Plain {
+					testall.Long(t)
+				}
 				stampede(t, 2, policy.reuse, "MXM_STORE="+open(t), "MXM_KEYS="+goodKey)
 			})
 		}
@@ -151,7 +155,12 @@ func stampede(t *testing.T, processes int, reuse mxmtest.ReusePolicy, env ...str
 func TestRollingRestarts(t *testing.T) {
 	for _, engine := range []string{"redis", "postgres"} {
 		for _, instances := range []int{2, 4} {
-			t.Run(fmt.Sprintf("%s, %d instances", engine, instances), func(t *testing.T) { chaos(t, engine, instances, false) })
+			t.Run(fmt.Sprintf("%s, %d instances", engine, instances), func(t *testing.T) {
+				if engine != "redis" || instances != 2 {
+					testall.Long(t)
+				}
+				chaos(t, engine, instances, false)
+			})
 		}
 	}
 }
@@ -159,6 +168,7 @@ func TestRollingRestarts(t *testing.T) {
 // Instances are killed at random: only a user whose refresh was under way in a
 // killed process may have to connect again, and no spent token is presented.
 func TestRandomKills(t *testing.T) {
+	testall.Long(t)
 	for _, engine := range []string{"redis", "postgres"} {
 		for _, instances := range []int{2, 4} {
 			t.Run(fmt.Sprintf("%s, %d instances", engine, instances), func(t *testing.T) { chaos(t, engine, instances, true) })
@@ -169,9 +179,6 @@ func TestRandomKills(t *testing.T) {
 const refreshTakes = 50 * time.Millisecond
 
 func chaos(t *testing.T, engine string, instances int, kill bool) {
-	if testing.Short() {
-		t.Skip("takes", *chaosFor)
-	}
 	seed := *chaosSeed
 	if seed == 0 {
 		seed = rand.Uint64()

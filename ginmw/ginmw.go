@@ -1,8 +1,8 @@
 // Package ginmw signs users in with Musixmatch in applications on Gin.
 //
-// Gin's logger prints queries, and the callback's query holds a one-time code.
+// Gin's logger prints queries, and the callback's query contains a one-time code.
 // Gin's recovery prints cookies: always in debug mode, and in any mode after a
-// broken connection. This is how neither does:
+// broken connection. Set them up like this:
 //
 //	r := gin.New()
 //	r.Use(gin.LoggerWithConfig(gin.LoggerConfig{SkipQueryString: true}))
@@ -20,10 +20,10 @@ import (
 	"github.com/mxmconnect/mxmconnect/core"
 )
 
-// Mount adds the routes of the mode: login, callback, logout and disconnect,
-// or, in connect mode, connect, callback and disconnect. Paths are those of
-// core.Config; on a group, the group's prefix is taken off, and Mount panics if
-// a route is not below it.
+// Mount adds the routes of core: login, callback, logout and disconnect; in
+// connect mode connect, callback and disconnect. Their paths come from
+// core.Config. If r is a group, Mount removes the group's prefix from each path,
+// and panics if a route is not below the group.
 func Mount(r gin.IRouter, auth *core.Auth) {
 	prefix := ""
 	if group, ok := r.(interface{ BasePath() string }); ok {
@@ -39,7 +39,7 @@ func Mount(r gin.IRouter, auth *core.Auth) {
 				render(auth, c, err)
 			}
 		})
-		// Gin would redirect here, with the callback's query, and let browsers remember it.
+		// Without this route Gin redirects permanently, and repeats the callback's query in the URL.
 		r.Any("/"+path+"/", func(c *gin.Context) { render(auth, c, errNotFound) })
 	}
 }
@@ -52,8 +52,9 @@ func Middleware(auth *core.Auth) gin.HandlerFunc {
 	}
 }
 
-// RequireUser lets only signed-in users through. Others are sent to the login
-// if they navigate, and get an error otherwise. It works without Middleware.
+// RequireUser lets only signed-in users through. It redirects everybody else to
+// the login if the browser navigates, and answers with an error otherwise. It
+// works without Middleware.
 func RequireUser(auth *core.Auth) gin.HandlerFunc {
 	return func(c *gin.Context) {
 		wrap(auth, c, func() {
@@ -84,13 +85,13 @@ func render(auth *core.Auth, c *gin.Context, err error) {
 	}
 }
 
-// wrap runs next with core's writer and request in c.
+// wrap runs next while c has core's writer and request.
 func wrap(auth *core.Auth, c *gin.Context, next func()) {
 	outer := c.Writer
 	defer func() { c.Writer = outer }()
 	auth.Wrap(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		c.Request = r
-		if w != http.ResponseWriter(outer) { // or else an outer Middleware is at work
+		if w != http.ResponseWriter(outer) { // equal if an outer Middleware runs already
 			c.Writer = &writer{ResponseWriter: outer, saving: w}
 		}
 		next()

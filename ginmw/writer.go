@@ -9,14 +9,14 @@ import (
 	"github.com/gin-gonic/gin"
 )
 
-// writer is Gin's writer with all that sends bytes going through core's, which
-// saves the session first. Status, Size and Written stay Gin's own.
+// writer is Gin's writer, but every call that sends bytes goes through core's
+// writer, which saves the session first. Status, Size and Written are Gin's own.
 type writer struct {
 	gin.ResponseWriter
 	saving http.ResponseWriter // core's, around the embedded one
 }
 
-// WriteHeaderNow sends what WriteHeader, which stays Gin's, has only noted.
+// WriteHeaderNow sends the status that Gin's WriteHeader has only recorded.
 func (w *writer) WriteHeaderNow() {
 	if !w.Written() {
 		w.saving.WriteHeader(w.Status())

@@ -84,7 +84,7 @@ func TestGinWays(t *testing.T) {
 		},
 	}
 	for name, way := range ways {
-		t.Run("R-SE-13 "+name, func(t *testing.T) {
+		t.Run(""+name, func(t *testing.T) {
 			type seen struct {
 				status, size int
 				written      bool
@@ -194,7 +194,7 @@ func TestGinRefusals(t *testing.T) {
 	ginmw.Mount(r, auth)
 	r.GET("/me", ginmw.RequireUser(auth), func(*gin.Context) { after = true })
 
-	t.Run("R-AD-2 a refusal aborts and is in c.Errors with its status", func(t *testing.T) {
+	t.Run("a refusal aborts and is in c.Errors with its status", func(t *testing.T) {
 		res, body := serve(t, r, http.MethodGet, "/me", nil)
 		require.Equal(t, http.StatusUnauthorized, res.StatusCode)
 		require.Equal(t, "{\"error\":\"not_signed_in\"}\n", body)
@@ -208,19 +208,19 @@ func TestGinRefusals(t *testing.T) {
 		require.Equal(t, "/me", path)
 		require.True(t, aborted)
 	})
-	t.Run("R-AD-2 a route's error aborts, too", func(t *testing.T) {
+	t.Run("a route's error aborts, too", func(t *testing.T) {
 		res, _ := serve(t, r, http.MethodGet, "/auth/musixmatch/callback", nil)
 		require.Equal(t, http.StatusBadRequest, res.StatusCode)
 		require.Len(t, got, 1)
 		require.True(t, aborted)
 	})
-	t.Run("R-AD-2 a redirect aborts and is no error", func(t *testing.T) {
+	t.Run("a redirect aborts and is no error", func(t *testing.T) {
 		res, _ := serve(t, r, http.MethodGet, "/me", http.Header{"Accept": {"text/html"}})
 		require.Equal(t, http.StatusSeeOther, res.StatusCode)
 		require.Empty(t, got)
 		require.False(t, after)
 	})
-	t.Run("R-CB-8 a trailing slash is 404 for people and programs", func(t *testing.T) {
+	t.Run("a trailing slash is 404 for people and programs", func(t *testing.T) {
 		res, body := serve(t, r, http.MethodGet, "/auth/musixmatch/callback/?code=x", nil)
 		require.Equal(t, http.StatusNotFound, res.StatusCode)
 		require.Equal(t, "{\"error\":\"not_found\"}\n", body)
@@ -229,7 +229,7 @@ func TestGinRefusals(t *testing.T) {
 
 func TestGroups(t *testing.T) {
 	for _, prefix := range []string{"/", "/auth", "/auth/", "/auth/musixmatch"} {
-		t.Run("DESIGN 4 "+prefix, func(t *testing.T) {
+		t.Run("group "+prefix, func(t *testing.T) {
 			auth, _ := newAuth(t)
 			r := gin.New()
 			ran := false
@@ -240,7 +240,7 @@ func TestGroups(t *testing.T) {
 			require.True(t, ran, "the group's middleware")
 		})
 	}
-	t.Run("DESIGN 4 a group that the routes are not below", func(t *testing.T) {
+	t.Run("a group that the routes are not below", func(t *testing.T) {
 		auth, _ := newAuth(t)
 		for _, prefix := range []string{"/api", "/au", "/auth/musixmatch/login"} {
 			require.PanicsWithValue(t, "ginmw: the route /auth/musixmatch/login is not below the group "+prefix,

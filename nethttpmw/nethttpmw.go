@@ -1,8 +1,8 @@
 // Package nethttpmw signs users in with Musixmatch in applications on net/http,
 // with http.ServeMux, chi, or any router that takes an http.Handler.
 //
-// An access log is to print r.URL.Path, never r.URL or r.RequestURI as chi's
-// middleware.Logger does: the callback's query holds a one-time code.
+// Print r.URL.Path in an access log, never r.URL or r.RequestURI, as chi's
+// middleware.Logger does: the callback's query contains a one-time code.
 package nethttpmw
 
 import (
@@ -11,17 +11,17 @@ import (
 	"github.com/mxmconnect/mxmconnect/core"
 )
 
-// Mux is where routes are mounted: *http.ServeMux, chi.Router and others.
+// Mux is what Mount adds routes to: *http.ServeMux, chi.Router and others.
 type Mux interface {
 	Handle(pattern string, handler http.Handler)
 }
 
-// Mount adds the routes of the mode: login, callback, logout and disconnect,
-// or, in connect mode, connect, callback and disconnect. Paths are those of
-// core.Config, so mux is one that sees whole paths.
+// Mount adds the routes of core: login, callback, logout and disconnect; in
+// connect mode connect, callback and disconnect. Their paths come from
+// core.Config, so mux must see whole paths, with no prefix removed.
 //
-// A route takes every method. http.ServeMux panics when a catch-all for one
-// method, "GET /", is registered besides: use "/" or "GET /{$}".
+// A route takes every method. http.ServeMux panics if you also register a
+// catch-all for one method, such as "GET /": use "/" or "GET /{$}".
 func Mount(mux Mux, auth *core.Auth) {
 	for _, route := range auth.Routes() {
 		mux.Handle(route.Path, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -38,8 +38,9 @@ func Middleware(auth *core.Auth) func(http.Handler) http.Handler {
 	return auth.Wrap
 }
 
-// RequireUser lets only signed-in users through. Others are sent to the login
-// if they navigate, and get an error otherwise. It works without Middleware.
+// RequireUser lets only signed-in users through. It redirects everybody else to
+// the login if the browser navigates, and answers with an error otherwise. It
+// works without Middleware.
 func RequireUser(auth *core.Auth) func(http.Handler) http.Handler {
 	return func(next http.Handler) http.Handler {
 		return auth.Wrap(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

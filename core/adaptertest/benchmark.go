@@ -7,9 +7,9 @@ import (
 	"testing"
 )
 
-// Benchmark measures what an adapter adds to a request: a page without its
-// middleware, the same page with it for a visitor and for a user, and the page
-// behind RequireUser. It measures the application's handler, not the network.
+// Benchmark measures what an adapter adds to a request. It compares a page without
+// middleware, the same page with it for a visitor and for a user, and a page
+// behind RequireUser. It calls the application's handler without a network.
 func Benchmark(b *testing.B, adapter Adapter) {
 	pages := []page{
 		{"/page", false, writePage},
@@ -52,7 +52,7 @@ func writePage(_ *site, w http.ResponseWriter, _ *http.Request) error {
 	return err
 }
 
-// discard is a ResponseWriter without a recorder's costs.
+// discard is a ResponseWriter that costs less than a recorder.
 type discard struct {
 	header http.Header
 	status int

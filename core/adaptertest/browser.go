@@ -13,7 +13,7 @@ import (
 	"github.com/mxmconnect/mxmconnect/core/mxmtest"
 )
 
-// browser is a client with cookies of its own that follows no redirect.
+// browser is a client with its own cookies. It does not follow redirects.
 type browser struct {
 	site   *site
 	client *http.Client
@@ -57,7 +57,7 @@ func (a *answer) cookie(name string) (found *http.Cookie) {
 	return found
 }
 
-// flowCookies are those that remember a sign-in under way.
+// flowCookies returns the cookies of sign-ins under way.
 func flowCookies(cookies []*http.Cookie) (flows []*http.Cookie) {
 	for _, c := range cookies {
 		if strings.Contains(c.Name, "mxm_flow_") {
@@ -115,7 +115,7 @@ func (b *browser) remember(a *answer) {
 	b.seen = append(b.seen, a.cookies...)
 }
 
-// do is try where nothing may go wrong on the way.
+// do is try, and fails the test if there is no answer.
 func (b *browser) do(method, target string, headers ...string) *answer {
 	b.site.t.Helper()
 	a, err := b.try(method, target, headers...)
@@ -131,14 +131,14 @@ func (b *browser) visit(target string) *answer {
 	return b.do(http.MethodGet, target, navigation...)
 }
 
-// submit sends an empty form of the site itself.
+// submit sends an empty form, as a page of the same site does.
 func (b *browser) submit(target string) *answer {
 	b.site.t.Helper()
 	return b.do(http.MethodPost, target, "Accept", "text/html", "Sec-Fetch-Mode", "navigate", "Sec-Fetch-Site", "same-origin", "Origin", b.site.url)
 }
 
-// begin starts a sign-in and returns the callback URL that Musixmatch sends
-// this browser to.
+// begin starts a sign-in and returns the callback URL to which Musixmatch
+// redirects this browser.
 func (b *browser) begin(returnTo string) (callback string) {
 	b.site.t.Helper()
 	target := loginPath
@@ -148,7 +148,7 @@ func (b *browser) begin(returnTo string) (callback string) {
 	return b.allow(b.visit(target))
 }
 
-// allow does at Musixmatch what the user would do there.
+// allow acts at Musixmatch as the user would.
 func (b *browser) allow(login *answer) (callback string) {
 	b.site.t.Helper()
 	if login.status != http.StatusSeeOther || !strings.HasPrefix(login.location(), b.site.mxm.URL) {
@@ -171,7 +171,7 @@ func (b *browser) signIn() *answer {
 	return a
 }
 
-// user asks who the application thinks this is.
+// user returns who the application thinks this is.
 func (b *browser) user() string {
 	b.site.t.Helper()
 	a := b.do(http.MethodGet, whoAmI, fetch...)
@@ -187,7 +187,7 @@ func (b *browser) jar() []*http.Cookie {
 	return b.client.Jar.Cookies(u)
 }
 
-// with gives the browser a cookie.
+// with adds cookies to the browser.
 func (b *browser) with(cookies ...*http.Cookie) *browser {
 	u, _ := url.Parse(b.site.url)
 	b.client.Jar.SetCookies(u, cookies)

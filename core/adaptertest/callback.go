@@ -13,7 +13,7 @@ import (
 )
 
 var callbackCases = []testCase{
-	{"R-CB-8 success", "a callback signs in, clears its cookie and redirects by 303 to a clean URL", func(t *testing.T, adapter Adapter) {
+	{"success", "a callback signs in, clears its cookie and redirects by 303 to a clean URL", func(t *testing.T, adapter Adapter) {
 		s := start(t, adapter, setup{})
 		b := s.browser()
 		a := b.visit(b.begin("/page?x=1"))
@@ -25,7 +25,7 @@ var callbackCases = []testCase{
 		equal(t, "codes exchanged", s.exchanges(), 1)
 		redirected(t, "without return_to", s.browser().signIn(), "/welcome")
 	}},
-	{"R-CB-2 malformed", "duplicated, empty, missing or contradictory parameters are refused before any call, and cost the attempt nothing", func(t *testing.T, adapter Adapter) {
+	{"malformed", "duplicated, empty, missing or contradictory parameters are refused before any call, and cost the attempt nothing", func(t *testing.T, adapter Adapter) {
 		s := start(t, adapter, setup{})
 		b := s.browser()
 		callback := b.begin("/page")
@@ -48,7 +48,7 @@ var callbackCases = []testCase{
 		equal(t, "codes exchanged", s.exchanges(), 0)
 		redirected(t, "the real one, with a parameter nobody knows", b.visit(changed(callback, "extra", "1")), "/page")
 	}},
-	{"R-AR-3 forged state", "a state that this browser did not begin is refused before any call", func(t *testing.T, adapter Adapter) {
+	{"forged state", "a state that this browser did not begin is refused before any call", func(t *testing.T, adapter Adapter) {
 		s := start(t, adapter, setup{})
 		attacker, victim := s.browser(), s.browser()
 		callback := attacker.begin("")
@@ -60,7 +60,7 @@ var callbackCases = []testCase{
 		equal(t, "attempts", len(flowCookies(victim.jar())), 1)
 		equal(t, "user", victim.user(), "")
 	}},
-	{"R-CB-7 denied", "a refusal at Musixmatch is denied, any other error upstream, and nothing of it is shown", func(t *testing.T, adapter Adapter) {
+	{"denied", "a refusal at Musixmatch is denied, any other error is upstream, and no page shows its text", func(t *testing.T, adapter Adapter) {
 		s := start(t, adapter, setup{})
 		s.mxm.Deny()
 		b := s.browser()
@@ -76,7 +76,7 @@ var callbackCases = []testCase{
 		equal(t, "codes exchanged", s.exchanges(), 0)
 		equal(t, "sessions written", s.store.commits.Load(), 0)
 	}},
-	{"R-CB-3 replay", "a callback counts once: a reload by the one who signed in changes nothing, by anybody else it is refused", func(t *testing.T, adapter Adapter) {
+	{"replay", "a callback counts once: a reload in the same browser changes nothing, and anybody else is refused", func(t *testing.T, adapter Adapter) {
 		s := start(t, adapter, setup{})
 		b := s.browser()
 		callback := b.begin("/page")
@@ -89,7 +89,7 @@ var callbackCases = []testCase{
 		refused(t, "elsewhere", s.browser().visit(callback), http.StatusBadRequest, "bad_state")
 		equal(t, "codes exchanged", s.exchanges(), 1)
 	}},
-	{"R-CB-3 concurrent", "of twenty identical callbacks at once exactly one exchanges the code, and all are told where to go", func(t *testing.T, adapter Adapter) {
+	{"concurrent", "of twenty identical callbacks at once exactly one exchanges the code, and all are told where to go", func(t *testing.T, adapter Adapter) {
 		s := start(t, adapter, setup{})
 		b := s.browser()
 		callback := b.begin("/page")
@@ -122,7 +122,7 @@ var callbackCases = []testCase{
 		equal(t, "sessions begun", signedIn, 1)
 		equal(t, "logins alive at Musixmatch", len(s.mxm.Live(alice)), 1)
 	}},
-	{"R-CB-6 failure keeps", "a failed callback alters neither the session nor another tab's attempt", func(t *testing.T, adapter Adapter) {
+	{"failure keeps", "a failed callback alters neither the session nor another tab's attempt", func(t *testing.T, adapter Adapter) {
 		s := start(t, adapter, setup{})
 		b := s.browser()
 		b.signIn()
@@ -136,7 +136,7 @@ var callbackCases = []testCase{
 		equal(t, "attempts", len(flowCookies(b.jar())), 1)
 		redirected(t, "the other tab", b.visit(other), "/page")
 	}},
-	{"R-CB-11 fail closed", "an answer of Musixmatch that is wrong or missing signs nobody in", func(t *testing.T, adapter Adapter) {
+	{"fail closed", "a wrong or missing answer of Musixmatch signs nobody in", func(t *testing.T, adapter Adapter) {
 		s := start(t, adapter, setup{})
 		for _, c := range []struct {
 			what     string
@@ -170,7 +170,7 @@ var callbackCases = []testCase{
 		equal(t, "inactive: user", b.user(), "")
 		equal(t, "sessions written", s.store.commits.Load(), 0)
 	}},
-	{"DESIGN 1 OnLogin", "OnLogin refuses a login, or delays it by failing, before anything is stored", func(t *testing.T, adapter Adapter) {
+	{"OnLogin", "OnLogin refuses a login, or delays it by failing, before anything is stored", func(t *testing.T, adapter Adapter) {
 		var answer error = core.ErrLoginRefused
 		s := start(t, adapter, setup{config: func(c *core.Config) {
 			c.OnLogin = func(context.Context, *core.Login) error { return answer }
@@ -186,7 +186,7 @@ var callbackCases = []testCase{
 		b.signIn()
 		equal(t, "user", b.user(), alice)
 	}},
-	{"R-SE-2 renewed", "every sign-in gives the browser a new session, and the old one is dead", func(t *testing.T, adapter Adapter) {
+	{"renewed", "every sign-in gives the browser a new session, and the old one is dead", func(t *testing.T, adapter Adapter) {
 		s := start(t, adapter, setup{pages: []page{
 			{"/put", false, func(s *site, w http.ResponseWriter, r *http.Request) error {
 				s.put(r, r.URL.Query().Get("note"))
@@ -205,13 +205,13 @@ var callbackCases = []testCase{
 		}
 		equal(t, "the old session", s.browser().with(first).visit("/note").body, "note=")
 
-		s.mxm.SignInAs(bob) // R-CB-13
+		s.mxm.SignInAs(bob)
 		b.signIn()
 		equal(t, "user", b.user(), bob)
 		equal(t, "what the other user had", b.visit("/note").body, "note=")
 		equal(t, "the other user's session", s.browser().with(second).user(), "")
 
-		stranger := s.browser().with(&http.Cookie{Name: s.sessions.Cookie.Name, Value: strings.Repeat("A", 43), Path: "/"}) // R-SE-3
+		stranger := s.browser().with(&http.Cookie{Name: s.sessions.Cookie.Name, Value: strings.Repeat("A", 43), Path: "/"})
 		stranger.visit("/put?note=x")
 		if stranger.session().Value == strings.Repeat("A", 43) {
 			t.Error("a session token of the client's own was adopted")

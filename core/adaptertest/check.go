@@ -28,7 +28,7 @@ func lacks(t *testing.T, what, text, part string) {
 	}
 }
 
-// private says that an answer of the routes stays with the one who asked.
+// private checks that no cache keeps an answer of the routes.
 func private(t *testing.T, what string, a *answer) {
 	t.Helper()
 	equal(t, what+": Cache-Control", strings.Join(a.header["Cache-Control"], ";"), "no-store")
@@ -37,9 +37,8 @@ func private(t *testing.T, what string, a *answer) {
 	contains(t, what+": Content-Security-Policy", a.header.Get("Content-Security-Policy"), "frame-ancestors 'none'")
 }
 
-// refused says that an answer is the outcome code and keeps the visitor where
-// and who they are. Frameworks word their error bodies differently, but all
-// name the code.
+// refused checks that an answer is the error code, redirects nowhere and changes
+// no session. Frameworks differ in their error bodies, but all name the code.
 func refused(t *testing.T, what string, a *answer, status int, code string) {
 	t.Helper()
 	equal(t, what+": status", a.status, status)
@@ -48,7 +47,7 @@ func refused(t *testing.T, what string, a *answer, status int, code string) {
 	private(t, what, a)
 }
 
-// redirected says that an answer leads to target, by a GET.
+// redirected checks that an answer redirects to target, by a GET.
 func redirected(t *testing.T, what string, a *answer, target string) {
 	t.Helper()
 	equal(t, what+": status", a.status, http.StatusSeeOther)

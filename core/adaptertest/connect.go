@@ -14,7 +14,7 @@ import (
 
 const connectPath = base + "/connect"
 
-// accounts is an application with users of its own, known by a header.
+// accounts is an application that has its own users, named by a header.
 type accounts struct {
 	mu    sync.Mutex
 	links map[string]string
@@ -56,7 +56,7 @@ func as(appUser string, more ...string) []string {
 }
 
 var connectCases = []testCase{
-	{"R-CB-12 connect", "connecting links the application's user, sets no session and never changes who is signed in", func(t *testing.T, adapter Adapter) {
+	{"connect", "connecting links the application's user, sets no session and never changes who is signed in", func(t *testing.T, adapter Adapter) {
 		var db accounts
 		s := start(t, adapter, setup{config: db.config, pages: []page{{"/lyrics", true, nothing}}})
 		b := s.browser()
@@ -79,7 +79,7 @@ var connectCases = []testCase{
 		equal(t, "link of somebody else", db.linked("ben"), "")
 		equal(t, "sessions written", s.store.commits.Load()+s.store.finds.Load(), 0)
 	}},
-	{"R-AR-8 connect start", "connecting starts by a POST of the site itself", func(t *testing.T, adapter Adapter) {
+	{"connect start", "connecting starts only with a POST from the same site", func(t *testing.T, adapter Adapter) {
 		var db accounts
 		s := start(t, adapter, setup{config: db.config})
 		b := s.browser()
@@ -91,7 +91,7 @@ var connectCases = []testCase{
 			equal(t, path, b.do(http.MethodPost, path, as("ann")...).status, http.StatusNotFound)
 		}
 	}},
-	{"R-CB-12 user changed", "a callback for another user than the one who began is refused and links nobody", func(t *testing.T, adapter Adapter) {
+	{"user changed", "a callback for another user than the one who began is refused and links nobody", func(t *testing.T, adapter Adapter) {
 		var db accounts
 		s := start(t, adapter, setup{config: db.config})
 		b := s.browser()
@@ -104,7 +104,7 @@ var connectCases = []testCase{
 		redirected(t, "as ann", b.do(http.MethodGet, callback, as("ann")...), "/welcome")
 		equal(t, "link", db.linked("ann"), alice)
 	}},
-	{"DESIGN 2 not connected", "RequireUser tells apart who is signed out, who is not connected, and what cannot be known", func(t *testing.T, adapter Adapter) {
+	{"not connected", "RequireUser tells apart who is signed out, who is not connected, and what cannot be known", func(t *testing.T, adapter Adapter) {
 		var db accounts
 		s := start(t, adapter, setup{config: db.config, pages: []page{{"/lyrics", true, nothing}}})
 		b := s.browser()
@@ -115,7 +115,7 @@ var connectCases = []testCase{
 		db.mu.Unlock()
 		refused(t, "unknown", b.do(http.MethodGet, "/lyrics", as("ann", navigation...)...), http.StatusServiceUnavailable, "unavailable")
 	}},
-	{"R-LO-6 disconnect in connect mode", "disconnect ends the grant of whom the application has linked", func(t *testing.T, adapter Adapter) {
+	{"disconnect in connect mode", "disconnect ends the grant of the user that the application has linked", func(t *testing.T, adapter Adapter) {
 		var db accounts
 		s := start(t, adapter, setup{config: func(c *core.Config) {
 			db.config(c)

@@ -9,12 +9,10 @@
 //		})
 //	}
 //
-// Every case carries the sentence it proves and prints it when it fails. That
-// sentence is the requirement whose number, such as R-CB-3, is in its name. Each
-// starts its own application and its own fake Musixmatch on loopback ports, and
-// they run in parallel. Whatever a case is about, at its end nothing that an
-// application logged or sent as a body may hold a code, a state, a token, a
-// cookie's value or a secret.
+// Each case prints the promise it tests when it fails. It starts its own
+// application and its own fake Musixmatch on loopback ports. The cases run in
+// parallel. At the end of every case, no log and no body of the application may
+// contain a code, a state, a token, a cookie's value or a secret.
 package adaptertest
 
 import (
@@ -24,13 +22,13 @@ import (
 	"github.com/mxmconnect/mxmconnect/core"
 )
 
-// Adapter builds an application on the framework under test, the way its users
-// do. It must not add a recovery: a panic ends at net/http's server.
+// Adapter builds an application on the framework under test, as its users do. It
+// must not add a recovery: panics must reach net/http's server.
 type Adapter func(App) http.Handler
 
-// App says what the application consists of.
+// App describes the application.
 type App struct {
-	// Auth has its routes mounted, before everything else.
+	// Auth has the routes that the adapter mounts, before everything else.
 	Auth *core.Auth
 	// Middleware asks for the adapter's middleware around all routes and pages.
 	Middleware bool
@@ -45,14 +43,14 @@ type Page struct {
 	Path string
 	// RequireUser asks for the adapter's RequireUser around this page.
 	RequireUser bool
-	// Serve answers. An error is handed to the framework as its users do it:
-	// returned by the handler where handlers return errors, else rendered with
-	// core.WriteError.
+	// Serve answers. The adapter passes an error to the framework as its users
+	// do: it returns the error if handlers return errors, and otherwise renders
+	// it with core.WriteError.
 	Serve func(http.ResponseWriter, *http.Request) error
 }
 
 type testCase struct {
-	name   string // begins with the requirement, where there is one
+	name   string
 	proves string
 	run    func(t *testing.T, adapter Adapter)
 }

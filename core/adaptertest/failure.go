@@ -10,7 +10,7 @@ import (
 )
 
 var errorCases = []testCase{
-	{"DESIGN 1 WriteError", "with ErrorHandler core.WriteError every error is the same JSON or the same page, with a way forward and no echo", func(t *testing.T, adapter Adapter) {
+	{"WriteError", "with ErrorHandler core.WriteError every error is the same JSON or the same page, with a way forward and no echo", func(t *testing.T, adapter Adapter) {
 		s := start(t, adapter, setup{
 			config: func(c *core.Config) { c.ErrorHandler = core.WriteError },
 			pages:  []page{{"/me", true, nothing}},
@@ -42,7 +42,7 @@ var errorCases = []testCase{
 		a := b.do(http.MethodPost, base+"/disconnect", "Origin", "https://evil.example")
 		equal(t, "cross origin", a.body, `{"error":"cross_origin"}`+"\n")
 	}},
-	{"DESIGN 1 ErrorHandler", "Config.ErrorHandler gets every error once, with its status, and its answer is the only one", func(t *testing.T, adapter Adapter) {
+	{"ErrorHandler", "Config.ErrorHandler gets every error once, with its status, and its answer is the only one", func(t *testing.T, adapter Adapter) {
 		calls := make(chan error, 10)
 		s := start(t, adapter, setup{
 			config: func(c *core.Config) {
@@ -68,7 +68,7 @@ var errorCases = []testCase{
 			}
 		}
 	}},
-	{"R-AD-3 handler error", "a page that fails after a session write is an error with exactly one cookie, and the write is kept", func(t *testing.T, adapter Adapter) {
+	{"handler error", "a page that fails after a session write is an error with exactly one cookie, and the write is kept", func(t *testing.T, adapter Adapter) {
 		s := start(t, adapter, setup{pages: []page{
 			{"/fail", false, func(s *site, w http.ResponseWriter, r *http.Request) error {
 				s.put(r, "kept")

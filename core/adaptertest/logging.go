@@ -11,9 +11,9 @@ import (
 )
 
 // RunLogging tests that a framework's own logger and recovery, set up as the
-// adapter's documentation says, keep codes, states and cookies to themselves
-// (R-LG-2, R-LG-1). The application writes an access log, its panics and its
-// errors to log, and answers a panic with status 500.
+// adapter's documentation says, write no code, state or cookie. The application
+// writes its access log, its panics and its errors to log, and answers a panic
+// with status 500.
 func RunLogging(t *testing.T, adapter func(app App, log io.Writer) http.Handler) {
 	t.Helper()
 	var log transcript

@@ -11,7 +11,7 @@ import (
 )
 
 var loginCases = []testCase{
-	{"R-AR-1 authorization request", "login redirects by 303 with PKCE S256, a fresh state and nothing that the browser's query could choose", func(t *testing.T, adapter Adapter) {
+	{"authorization request", "login redirects by 303 with PKCE S256, a fresh state and nothing that the browser's query could choose", func(t *testing.T, adapter Adapter) {
 		s := start(t, adapter, setup{config: func(c *core.Config) { c.Scopes = []string{"lyrics"} }})
 		b := s.browser()
 		states, challenges := make(map[string]bool), make(map[string]bool)
@@ -42,7 +42,7 @@ var loginCases = []testCase{
 			equal(t, "cookies", len(a.cookies), 1)
 		}
 	}},
-	{"R-AR-5 tabs", "several tabs sign in side by side, and a browser remembers at most five attempts", func(t *testing.T, adapter Adapter) {
+	{"tabs", "several tabs sign in side by side, and a browser remembers at most five attempts", func(t *testing.T, adapter Adapter) {
 		s := start(t, adapter, setup{})
 		b := s.browser()
 		var callbacks []string
@@ -57,7 +57,7 @@ var loginCases = []testCase{
 		equal(t, "codes exchanged", s.exchanges(), 5)
 		equal(t, "user", b.user(), alice)
 	}},
-	{"R-AR-8 navigation", "a script or a foreign frame cannot start a sign-in", func(t *testing.T, adapter Adapter) {
+	{"navigation", "a script or a foreign frame cannot start a sign-in", func(t *testing.T, adapter Adapter) {
 		s := start(t, adapter, setup{})
 		b := s.browser()
 		refused(t, "fetch", b.do(http.MethodGet, loginPath, fetch...), http.StatusBadRequest, "bad_request")
@@ -65,7 +65,7 @@ var loginCases = []testCase{
 			http.StatusForbidden, "cross_origin")
 		equal(t, "attempts", len(b.jar()), 0)
 	}},
-	{"R-AR-1 forwarded headers", "no header of the request reaches redirect_uri or a redirect", func(t *testing.T, adapter Adapter) {
+	{"forwarded headers", "no header of the request reaches redirect_uri or a redirect", func(t *testing.T, adapter Adapter) {
 		s := start(t, adapter, setup{pages: []page{{"/me", true, nothing}}})
 		b := s.browser()
 		evil := append([]string{"X-Forwarded-Host", "evil.example", "X-Forwarded-Proto", "https", "X-Forwarded-Prefix", "/evil", "Forwarded", "host=evil.example"}, navigation...)
@@ -73,7 +73,7 @@ var loginCases = []testCase{
 		equal(t, "redirect_uri", query(a.location(), "redirect_uri"), s.url+mxmtest.CallbackPath)
 		redirected(t, "challenge", b.do(http.MethodGet, "/me", evil...), loginPath+"?return_to=%2Fme")
 	}},
-	{"R-CB-9 return_to", "a browser is sent to a path of this site or to a trusted origin, and nowhere else", func(t *testing.T, adapter Adapter) {
+	{"return_to", "a browser is sent to a path of this site or to a trusted origin, and nowhere else", func(t *testing.T, adapter Adapter) {
 		s := start(t, adapter, setup{config: func(c *core.Config) { c.TrustedOrigins = []string{"https://app.example"} }})
 		for returnTo, want := range map[string]string{
 			"/page?a=b&c=%2F":            "/page?a=b&c=%2F",
@@ -88,7 +88,7 @@ var loginCases = []testCase{
 			"https://app.example@evil/":  "/welcome",
 			"javascript:alert(1)":        "/welcome",
 			"/page#fragment":             "/welcome",
-			loginPath:                    "/welcome", // R-CB-10
+			loginPath:                    "/welcome",
 			base + "/%6cogout":           "/welcome",
 			"/x/.." + loginPath + "?a=b": "/welcome",
 		} {

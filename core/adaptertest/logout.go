@@ -10,7 +10,7 @@ import (
 )
 
 var logoutCases = []testCase{
-	{"R-LO-1 cross-site", "another site's page can neither sign a user out nor disconnect them", func(t *testing.T, adapter Adapter) {
+	{"cross-site", "another site's page can neither sign a user out nor disconnect them", func(t *testing.T, adapter Adapter) {
 		s := start(t, adapter, setup{config: func(c *core.Config) { c.TrustedOrigins = []string{"https://spa.example"} }})
 		b := s.browser()
 		b.signIn()
@@ -25,7 +25,7 @@ var logoutCases = []testCase{
 		redirected(t, "trusted", a, "/bye")
 		equal(t, "user", b.user(), "")
 	}},
-	{"R-LO-2 logout", "logout ends the session in the store and removes the cookie as it was set; the grant stays", func(t *testing.T, adapter Adapter) {
+	{"logout", "logout ends the session in the store and removes the cookie as it was set; the grant stays", func(t *testing.T, adapter Adapter) {
 		s := start(t, adapter, setup{https: true})
 		b := s.browser()
 		b.signIn()
@@ -45,10 +45,10 @@ var logoutCases = []testCase{
 		session.Path, session.Secure = "/", true
 		equal(t, "the old cookie", s.browser().with(session).user(), "")
 		equal(t, "logins alive at Musixmatch", len(s.mxm.Live(alice)), 1)
-		redirected(t, "again", b.submit(logoutPath), "/bye") // R-LO-3
+		redirected(t, "again", b.submit(logoutPath), "/bye")
 		redirected(t, "with a session that has ended", s.browser().with(session).submit(logoutPath), "/bye")
 	}},
-	{"R-SE-4 final", "a slow request that began before a logout does not bring the session back", func(t *testing.T, adapter Adapter) {
+	{"final", "a slow request that began before a logout does not bring the session back", func(t *testing.T, adapter Adapter) {
 		arrived, leave := make(chan struct{}), make(chan struct{})
 		s := start(t, adapter, setup{pages: []page{{"/slow", true, func(s *site, w http.ResponseWriter, r *http.Request) error {
 			s.put(r, "late")
@@ -84,7 +84,7 @@ var logoutCases = []testCase{
 		equal(t, "the slow browser", slow.user(), "")
 		equal(t, "the old cookie", s.browser().with(session).user(), "")
 	}},
-	{"R-LO-6 disconnect", "disconnect deletes the grant, revokes it where that is possible, and ends the session", func(t *testing.T, adapter Adapter) {
+	{"disconnect", "disconnect deletes the grant, revokes it where that is possible, and ends the session", func(t *testing.T, adapter Adapter) {
 		s := start(t, adapter, setup{config: func(c *core.Config) { c.Endpoint.RevocationURL = c.BaseURL + "/oauth/revoke" }})
 		s.mxm.Configure(func(c *mxmtest.Settings) { c.Revocation = true })
 		b := s.browser()

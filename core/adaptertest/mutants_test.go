@@ -106,7 +106,7 @@ var mutants = []struct {
 	breakIt      func(p *parts)
 }{
 	{"none", "", func(*parts) {}},
-	{"mounts one method only", "R-CB-1 methods", func(p *parts) {
+	{"mounts one method only", "methods", func(p *parts) {
 		p.mount = func(mux *http.ServeMux, auth *core.Auth, route core.Route) {
 			method := "GET "
 			if strings.HasSuffix(route.Path, "logout") || strings.HasSuffix(route.Path, "connect") {
@@ -115,13 +115,13 @@ var mutants = []struct {
 			good().mount(mux, auth, core.Route{Path: method + route.Path, Serve: route.Serve})
 		}
 	}},
-	{"mounts subtrees", "R-CB-8 trailing slash", func(p *parts) {
+	{"mounts subtrees", "trailing slash", func(p *parts) {
 		p.mount = func(mux *http.ServeMux, auth *core.Auth, route core.Route) {
 			good().mount(mux, auth, route)
 			good().mount(mux, auth, core.Route{Path: route.Path + "/", Serve: route.Serve})
 		}
 	}},
-	{"redirects trailing slashes", "R-CB-8 trailing slash", func(p *parts) {
+	{"redirects trailing slashes", "trailing slash", func(p *parts) {
 		p.mount = func(mux *http.ServeMux, auth *core.Auth, route core.Route) {
 			good().mount(mux, auth, route)
 			mux.HandleFunc(route.Path+"/", func(w http.ResponseWriter, r *http.Request) {
@@ -129,12 +129,12 @@ var mutants = []struct {
 			})
 		}
 	}},
-	{"drops errors", "R-AR-3 forged state", func(p *parts) {
+	{"drops errors", "forged state", func(p *parts) {
 		p.mount = func(mux *http.ServeMux, _ *core.Auth, route core.Route) {
 			mux.HandleFunc(route.Path, func(w http.ResponseWriter, r *http.Request) { _ = route.Serve(w, r) })
 		}
 	}},
-	{"shows the error", "R-CB-7 denied", func(p *parts) {
+	{"shows the error", "denied", func(p *parts) {
 		p.mount = func(mux *http.ServeMux, _ *core.Auth, route core.Route) {
 			mux.HandleFunc(route.Path, func(w http.ResponseWriter, r *http.Request) {
 				if err := route.Serve(w, r); err != nil {
@@ -143,13 +143,13 @@ var mutants = []struct {
 			})
 		}
 	}},
-	{"shows the session", "R-SE-9 caching", func(p *parts) {
+	{"shows the session", "caching", func(p *parts) {
 		p.middleware = around(func(w http.ResponseWriter, r *http.Request, next http.Handler) {
 			next.ServeHTTP(w, r)
 			_, _ = io.WriteString(w, r.Header.Get("Cookie"))
 		})
 	}},
-	{"ignores ErrorHandler", "DESIGN 1 ErrorHandler", func(p *parts) {
+	{"ignores ErrorHandler", "ErrorHandler", func(p *parts) {
 		p.mount = func(mux *http.ServeMux, _ *core.Auth, route core.Route) {
 			mux.HandleFunc(route.Path, func(w http.ResponseWriter, r *http.Request) {
 				if err := route.Serve(w, r); err != nil {
@@ -158,7 +158,7 @@ var mutants = []struct {
 			})
 		}
 	}},
-	{"renders twice", "DESIGN 1 ErrorHandler", func(p *parts) {
+	{"renders twice", "ErrorHandler", func(p *parts) {
 		p.requireUser = func(auth *core.Auth) func(http.Handler) http.Handler {
 			return guard(auth, func(w http.ResponseWriter, r *http.Request, _ http.Handler) {
 				if err := auth.Challenge(w, r); err != nil {
@@ -168,12 +168,12 @@ var mutants = []struct {
 			})
 		}
 	}},
-	{"has no middleware", "R-SE-13 first byte", func(p *parts) {
+	{"has no middleware", "first byte", func(p *parts) {
 		p.middleware = func(*core.Auth) func(http.Handler) http.Handler {
 			return func(next http.Handler) http.Handler { return next }
 		}
 	}},
-	{"needs its middleware", "DESIGN 1 without Middleware", func(p *parts) {
+	{"needs its middleware", "without Middleware", func(p *parts) {
 		p.requireUser = func(auth *core.Auth) func(http.Handler) http.Handler {
 			return func(next http.Handler) http.Handler {
 				return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -186,10 +186,10 @@ var mutants = []struct {
 			}
 		}
 	}},
-	{"lets everybody through", "R-AD-7 who navigates", func(p *parts) {
+	{"lets everybody through", "who navigates", func(p *parts) {
 		p.requireUser = func(auth *core.Auth) func(http.Handler) http.Handler { return auth.Wrap }
 	}},
-	{"goes on after the challenge", "R-AD-7 who navigates", func(p *parts) {
+	{"goes on after the challenge", "who navigates", func(p *parts) {
 		p.requireUser = func(auth *core.Auth) func(http.Handler) http.Handler {
 			return guard(auth, func(w http.ResponseWriter, r *http.Request, next http.Handler) {
 				render(auth, w, r, auth.Challenge(w, r))
@@ -197,14 +197,14 @@ var mutants = []struct {
 			})
 		}
 	}},
-	{"redirects every refusal", "R-AD-7 who navigates", func(p *parts) {
+	{"redirects every refusal", "who navigates", func(p *parts) {
 		p.requireUser = func(auth *core.Auth) func(http.Handler) http.Handler {
 			return guard(auth, func(w http.ResponseWriter, r *http.Request, _ http.Handler) {
 				http.Redirect(w, r, auth.LoginURL(r.RequestURI), http.StatusFound)
 			})
 		}
 	}},
-	{"exempts a User-Agent", "R-AD-4 by route", func(p *parts) {
+	{"exempts a User-Agent", "by route", func(p *parts) {
 		p.requireUser = func(auth *core.Auth) func(http.Handler) http.Handler {
 			return guard(auth, func(w http.ResponseWriter, r *http.Request, next http.Handler) {
 				if strings.HasPrefix(r.UserAgent(), "kube-probe") {
@@ -215,10 +215,10 @@ var mutants = []struct {
 			})
 		}
 	}},
-	{"believes a header", "R-AD-5 identity", func(p *parts) {
+	{"believes a header", "identity", func(p *parts) {
 		p.userID = func(r *http.Request) string { return core.UserID(r.Context()) + r.Header.Get("X-User-Id") }
 	}},
-	{"remembers the last user", "R-AD-6 isolation", func(p *parts) {
+	{"remembers the last user", "isolation", func(p *parts) {
 		var mu sync.Mutex
 		last := ""
 		p.userID = func(r *http.Request) string {
@@ -232,12 +232,12 @@ var mutants = []struct {
 			return last
 		}
 	}},
-	{"writes past core", "R-SE-13 save fails", func(p *parts) {
+	{"writes past core", "save fails", func(p *parts) {
 		p.middleware = around(func(w http.ResponseWriter, r *http.Request, next http.Handler) {
 			next.ServeHTTP(w.(interface{ Unwrap() http.ResponseWriter }).Unwrap(), r)
 		})
 	}},
-	{"buffers", "R-AD-3 streaming", func(p *parts) {
+	{"buffers", "streaming", func(p *parts) {
 		p.middleware = around(func(w http.ResponseWriter, r *http.Request, next http.Handler) {
 			rec := httptest.NewRecorder()
 			next.ServeHTTP(rec, r)
@@ -248,10 +248,10 @@ var mutants = []struct {
 			_, _ = w.Write(rec.Body.Bytes())
 		})
 	}},
-	{"hides Flusher and Hijacker", "R-AD-3 upgrade", func(p *parts) {
+	{"hides Flusher and Hijacker", "upgrade", func(p *parts) {
 		p.middleware = around(func(w http.ResponseWriter, r *http.Request, next http.Handler) { next.ServeHTTP(naked{w}, r) })
 	}},
-	{"hides Unwrap", "R-SE-13 first byte", func(p *parts) {
+	{"hides Unwrap", "first byte", func(p *parts) {
 		p.middleware = around(func(w http.ResponseWriter, r *http.Request, next http.Handler) {
 			next.ServeHTTP(struct {
 				http.ResponseWriter
@@ -260,19 +260,19 @@ var mutants = []struct {
 			}{w, w.(http.Flusher), w.(http.Hijacker)}, r)
 		})
 	}},
-	{"writes the header early", "R-SE-13 first byte", func(p *parts) {
+	{"writes the header early", "first byte", func(p *parts) {
 		p.middleware = around(func(w http.ResponseWriter, r *http.Request, next http.Handler) {
 			w.WriteHeader(http.StatusOK)
 			next.ServeHTTP(w, r)
 		})
 	}},
-	{"swallows panics", "R-AD-3 abort", func(p *parts) {
+	{"swallows panics", "abort", func(p *parts) {
 		p.middleware = around(func(w http.ResponseWriter, r *http.Request, next http.Handler) {
 			defer func() { _ = recover() }()
 			next.ServeHTTP(w, r)
 		})
 	}},
-	{"sets cookies twice", "R-SE-13 first byte", func(p *parts) {
+	{"sets cookies twice", "first byte", func(p *parts) {
 		p.middleware = func(auth *core.Auth) func(http.Handler) http.Handler {
 			return func(next http.Handler) http.Handler {
 				return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -281,13 +281,13 @@ var mutants = []struct {
 			}
 		}
 	}},
-	{"sets a cookie for everybody", "R-SE-14 anonymous", func(p *parts) {
+	{"sets a cookie for everybody", "anonymous", func(p *parts) {
 		p.middleware = around(func(w http.ResponseWriter, r *http.Request, next http.Handler) {
 			http.SetCookie(w, &http.Cookie{Name: "visitor", Value: "1"})
 			next.ServeHTTP(w, r)
 		})
 	}},
-	{"caches", "R-SE-9 caching", func(p *parts) {
+	{"caches", "caching", func(p *parts) {
 		p.middleware = func(auth *core.Auth) func(http.Handler) http.Handler {
 			return func(next http.Handler) http.Handler {
 				return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -296,7 +296,7 @@ var mutants = []struct {
 			}
 		}
 	}},
-	{"keeps the outer request", "R-SE-13 first byte", func(p *parts) {
+	{"keeps the outer request", "first byte", func(p *parts) {
 		p.middleware = func(auth *core.Auth) func(http.Handler) http.Handler {
 			return func(next http.Handler) http.Handler {
 				return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -305,7 +305,7 @@ var mutants = []struct {
 			}
 		}
 	}},
-	{"renders its own way on a failing page", "R-AD-3 handler error", func(p *parts) {
+	{"renders its own way on a failing page", "handler error", func(p *parts) {
 		p.fail = func(w http.ResponseWriter, _ *http.Request, err error) {
 			http.Error(w, err.Error(), http.StatusInternalServerError)
 		}

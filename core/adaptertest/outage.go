@@ -10,7 +10,7 @@ import (
 )
 
 var outageCases = []testCase{
-	{"R-DO-3 store unreadable", "while the session store cannot be read public pages work, protected ones answer 503, and nobody is sent to sign in", func(t *testing.T, adapter Adapter) {
+	{"store unreadable", "while the session store cannot be read public pages work, protected ones answer 503, and nobody is sent to sign in", func(t *testing.T, adapter Adapter) {
 		s := start(t, adapter, setup{pages: []page{
 			{"/public", false, func(_ *site, w http.ResponseWriter, _ *http.Request) error {
 				_, err := io.WriteString(w, "public")
@@ -46,7 +46,7 @@ var outageCases = []testCase{
 		s.store.findFails.Store(false)
 		equal(t, "user afterwards", b.user(), alice)
 	}},
-	{"R-SE-13 save fails", "when the session cannot be saved the answer is 503, and no byte or header of the handler's is sent", func(t *testing.T, adapter Adapter) {
+	{"save fails", "when the session cannot be saved the answer is 503, and no byte or header of the handler's is sent", func(t *testing.T, adapter Adapter) {
 		answer := func(write func(w http.ResponseWriter) error) func(*site, http.ResponseWriter, *http.Request) error {
 			return func(s *site, w http.ResponseWriter, r *http.Request) error {
 				s.put(r, "unsaved")
@@ -106,7 +106,7 @@ var outageCases = []testCase{
 		s.store.writeFails.Store(false)
 		equal(t, "user afterwards", b.user(), alice)
 	}},
-	{"R-CB-11 save fails at the callback", "a sign-in whose session cannot be saved is unavailable and signs nobody in", func(t *testing.T, adapter Adapter) {
+	{"save fails at the callback", "a sign-in whose session cannot be saved is unavailable and signs nobody in", func(t *testing.T, adapter Adapter) {
 		s := start(t, adapter, setup{})
 		b := s.browser()
 		callback := b.begin("/page")
@@ -118,7 +118,7 @@ var outageCases = []testCase{
 		b.signIn()
 		equal(t, "user", b.user(), alice)
 	}},
-	{"R-CB-6 callback during an outage", "a callback that finds the session store down spends nothing, and succeeds when it is repeated", func(t *testing.T, adapter Adapter) {
+	{"callback during an outage", "a callback that finds the session store down spends nothing, and succeeds when it is repeated", func(t *testing.T, adapter Adapter) {
 		s := start(t, adapter, setup{})
 		b := s.browser()
 		b.signIn()
@@ -130,7 +130,7 @@ var outageCases = []testCase{
 		redirected(t, "again", b.visit(callback), "/page")
 		equal(t, "codes exchanged", s.exchanges(), 2)
 	}},
-	{"R-LO-3 logout during an outage", "logout removes the cookie even when the store is down, and says that it failed", func(t *testing.T, adapter Adapter) {
+	{"logout during an outage", "logout removes the cookie even when the store is down, and says that it failed", func(t *testing.T, adapter Adapter) {
 		s := start(t, adapter, setup{config: func(c *core.Config) { c.ErrorHandler = core.WriteError }})
 		for _, down := range []func(bool){s.store.findFails.Store, s.store.writeFails.Store} {
 			b := s.browser()

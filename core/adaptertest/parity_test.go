@@ -135,7 +135,7 @@ func TestParityOfAnswers(t *testing.T) {
 	for name, onError := range map[string]func(http.ResponseWriter, *http.Request, error){"WriteError": core.WriteError, "default": nil} {
 		reference := script(t, applications["net/http"], onError)
 		for application, build := range applications {
-			t.Run("R-AD-1 "+application+" "+name, func(t *testing.T) {
+			t.Run(""+application+" "+name, func(t *testing.T) {
 				unused := slices.DeleteFunc(slices.Clone(allowed), func(d difference) bool { return d.application != application })
 				found := 0
 				for i, got := range script(t, build, onError) {

@@ -7,7 +7,7 @@ import (
 )
 
 var requireUserCases = []testCase{
-	{"R-AD-7 who navigates", "RequireUser sends a navigation to the login and answers 401 to anything else", func(t *testing.T, adapter Adapter) {
+	{"who navigates", "RequireUser sends a navigation to the login and answers 401 to anything else", func(t *testing.T, adapter Adapter) {
 		s := start(t, adapter, setup{pages: []page{{"/me", true, func(_ *site, w http.ResponseWriter, r *http.Request) error {
 			w.Header().Set("X-Protected", "yes")
 			_, err := io.WriteString(w, "PROTECTED")
@@ -40,7 +40,7 @@ var requireUserCases = []testCase{
 			} else {
 				refused(t, c.what, a, http.StatusUnauthorized, "not_signed_in")
 			}
-			lacks(t, c.what, a.body, "PROTECTED") // R-AD-2
+			lacks(t, c.what, a.body, "PROTECTED")
 			equal(t, c.what+": a header of the page", a.header.Get("X-Protected"), "")
 			equal(t, c.what+": cookies", len(a.cookies), 0)
 		}
@@ -49,7 +49,7 @@ var requireUserCases = []testCase{
 			equal(t, method+" when signed in", b.do(method, "/me").body, "PROTECTED")
 		}
 	}},
-	{"R-AD-4 by route", "protection belongs to the page and not to how its address is written", func(t *testing.T, adapter Adapter) {
+	{"by route", "a page is protected however its address is written", func(t *testing.T, adapter Adapter) {
 		s := start(t, adapter, setup{pages: []page{{"/me", true, func(_ *site, w http.ResponseWriter, r *http.Request) error {
 			_, err := io.WriteString(w, "PROTECTED")
 			return err

@@ -13,7 +13,7 @@ var everyMethod = []string{
 }
 
 var routeCases = []testCase{
-	{"R-CB-1 methods", "a route takes one method and answers every other with 405 and Allow, and does nothing", func(t *testing.T, adapter Adapter) {
+	{"methods", "a route takes one method; it answers every other with 405 and Allow, and does nothing else", func(t *testing.T, adapter Adapter) {
 		s := start(t, adapter, setup{})
 		b := s.browser()
 		callback := b.begin("/page")
@@ -45,7 +45,7 @@ var routeCases = []testCase{
 		equal(t, "codes exchanged", s.exchanges(), 0)
 		redirected(t, "the callback afterwards", b.visit(callback), "/page")
 	}},
-	{"R-CB-8 trailing slash", "an address that is no route is 404, and no redirect carries a code along", func(t *testing.T, adapter Adapter) {
+	{"trailing slash", "an address that is not a route is 404, and no redirect repeats a code", func(t *testing.T, adapter Adapter) {
 		s := start(t, adapter, setup{})
 		b := s.browser()
 		b.begin("")
@@ -56,7 +56,7 @@ var routeCases = []testCase{
 			lacks(t, path+": body", a.body, "canary")
 		}
 	}},
-	{"R-DO-1 limits", "an oversized query or body is refused", func(t *testing.T, adapter Adapter) {
+	{"limits", "an oversized query or body is refused", func(t *testing.T, adapter Adapter) {
 		s := start(t, adapter, setup{})
 		b := s.browser()
 		huge := strings.Repeat("x", 9<<10)
@@ -66,7 +66,7 @@ var routeCases = []testCase{
 		a := b.do(http.MethodPost, logoutPath+"?x="+huge, "Origin", s.url)
 		refused(t, "logout", a, http.StatusBadRequest, "bad_request")
 	}},
-	{"DESIGN 1 without Middleware", "routes and RequireUser load and save the session themselves", func(t *testing.T, adapter Adapter) {
+	{"without Middleware", "routes and RequireUser load and save the session themselves", func(t *testing.T, adapter Adapter) {
 		s := start(t, adapter, setup{noMiddleware: true, pages: []page{
 			{"/me", true, func(s *site, w http.ResponseWriter, r *http.Request) error {
 				s.put(r, "written")

@@ -10,7 +10,7 @@ import (
 )
 
 var sessionCases = []testCase{
-	{"R-SE-1 cookies on https", "on https every cookie is __Host-, Secure, HttpOnly, Lax, with Path=/ and no Domain", func(t *testing.T, adapter Adapter) {
+	{"cookies on https", "on https every cookie is __Host-, Secure, HttpOnly, Lax, with Path=/ and no Domain", func(t *testing.T, adapter Adapter) {
 		s := start(t, adapter, setup{https: true})
 		b := s.browser()
 		b.signIn()
@@ -26,7 +26,7 @@ var sessionCases = []testCase{
 			}
 		}
 	}},
-	{"R-SE-1 cookies on http", "on http the cookies lose Secure and the prefix, and nothing else", func(t *testing.T, adapter Adapter) {
+	{"cookies on http", "on http the cookies lose Secure and the prefix, and nothing else", func(t *testing.T, adapter Adapter) {
 		s := start(t, adapter, setup{})
 		b := s.browser()
 		b.signIn()
@@ -37,12 +37,12 @@ var sessionCases = []testCase{
 		}
 		equal(t, "cookies", len(b.jar()), 0)
 	}},
-	{"R-SE-10 two kinds", "a sign-in under way is no session, and a session is no sign-in", func(t *testing.T, adapter Adapter) {
+	{"two kinds", "a login cookie is not accepted as a session cookie, nor a session cookie as a login cookie", func(t *testing.T, adapter Adapter) {
 		s := start(t, adapter, setup{})
 		b := s.browser()
 		callback := b.begin("")
 		flow := flowCookies(b.jar())[0]
-		if len(flow.Name)+len(flow.Value) > 3500 { // R-SE-11
+		if len(flow.Name)+len(flow.Value) > 3500 {
 			t.Errorf("the cookie has %d bytes", len(flow.Name)+len(flow.Value))
 		}
 		equal(t, "as a session", s.browser().with(&http.Cookie{Name: s.sessions.Cookie.Name, Value: flow.Value, Path: "/"}).user(), "")
@@ -51,7 +51,7 @@ var sessionCases = []testCase{
 		other.with(&http.Cookie{Name: flow.Name, Value: b.session().Value, Path: "/"})
 		refused(t, "as a sign-in", other.visit(callback), http.StatusBadRequest, "bad_state")
 	}},
-	{"R-SE-14 anonymous", "anonymous traffic sets no cookie and stores nothing", func(t *testing.T, adapter Adapter) {
+	{"anonymous", "anonymous traffic sets no cookie and stores nothing", func(t *testing.T, adapter Adapter) {
 		s := start(t, adapter, setup{pages: []page{
 			{"/public", false, func(s *site, w http.ResponseWriter, r *http.Request) error {
 				_, err := io.WriteString(w, "public")
@@ -73,7 +73,7 @@ var sessionCases = []testCase{
 		equal(t, "sessions written", s.store.commits.Load(), 0)
 		equal(t, "sessions read", s.store.finds.Load(), 0)
 	}},
-	{"R-SE-7 unreadable", "a cookie that cannot be read is anonymous and goes away; it never is an error", func(t *testing.T, adapter Adapter) {
+	{"unreadable", "a cookie that cannot be read counts as none and is removed; it is never an error", func(t *testing.T, adapter Adapter) {
 		s := start(t, adapter, setup{})
 		b := s.browser()
 		b.signIn()
@@ -93,7 +93,7 @@ var sessionCases = []testCase{
 		c.signIn()
 		equal(t, "user", c.user(), alice)
 	}},
-	{"R-SE-8 planted", "of two session cookies none is believed", func(t *testing.T, adapter Adapter) {
+	{"planted", "a request with two session cookies is anonymous", func(t *testing.T, adapter Adapter) {
 		s := start(t, adapter, setup{})
 		b, c := s.browser(), s.browser()
 		b.signIn()
@@ -102,7 +102,7 @@ var sessionCases = []testCase{
 		header := b.session().Name + "=" + b.session().Value + "; " + c.session().Name + "=" + c.session().Value
 		equal(t, "user", s.browser().do(http.MethodGet, whoAmI, "Cookie", header).body, "")
 	}},
-	{"R-SE-9 caching", "what depends on the session stays out of shared caches, whatever the handler says", func(t *testing.T, adapter Adapter) {
+	{"caching", "an answer that depends on the session stays out of shared caches, whatever the handler says", func(t *testing.T, adapter Adapter) {
 		serve := func(control string) func(*site, http.ResponseWriter, *http.Request) error {
 			return func(_ *site, w http.ResponseWriter, r *http.Request) error {
 				if control != "" {
@@ -137,7 +137,7 @@ var sessionCases = []testCase{
 			}
 		}
 	}},
-	{"R-AD-6 isolation", "parallel requests of several users never see each other", func(t *testing.T, adapter Adapter) {
+	{"isolation", "parallel requests of several users never see each other", func(t *testing.T, adapter Adapter) {
 		s := start(t, adapter, setup{pages: []page{{"/me", true, nothing}}})
 		users := []string{alice, bob, ""}
 		var wg sync.WaitGroup
@@ -168,7 +168,7 @@ var sessionCases = []testCase{
 		}
 		wg.Wait()
 	}},
-	{"R-AD-5 identity", "who is signed in comes from the session and from no header", func(t *testing.T, adapter Adapter) {
+	{"identity", "who is signed in comes from the session and from no header", func(t *testing.T, adapter Adapter) {
 		s := start(t, adapter, setup{})
 		a := s.browser().do(http.MethodGet, whoAmI, "X-User-Id", alice, "X_User_Id", alice, "Authorization", "Bearer x", "X-Forwarded-User", alice)
 		equal(t, "user", a.body, "")

@@ -30,7 +30,7 @@ const (
 	whoAmI     = "/whoami"
 )
 
-// site is an application under test, its fake Musixmatch, and all it said.
+// site is an application under test, its fake Musixmatch, its log and its bodies.
 type site struct {
 	t        testing.TB
 	mxm      *mxmtest.Server
@@ -43,10 +43,10 @@ type site struct {
 	bodies   transcript
 
 	mu      sync.Mutex
-	secrets map[string]string // what must stay unsaid, and what it is
+	secrets map[string]string // values that must not appear, and what they are
 }
 
-// setup is what a case wants to be different.
+// setup is how a case differs from the others.
 type setup struct {
 	pages        []page
 	noMiddleware bool
@@ -129,7 +129,7 @@ func (s *site) note(w http.ResponseWriter, r *http.Request) error {
 	return err
 }
 
-// exchanges counts the codes that reached the token endpoint, by the server's books.
+// exchanges counts the codes that reached the token endpoint.
 func (s *site) exchanges() (n int) {
 	for _, r := range s.mxm.Requests() {
 		if r.Endpoint == mxmtest.Token {
@@ -164,10 +164,10 @@ func (s *site) checkUnsaid() {
 	logged, sent := s.log.String(), s.bodies.String()
 	for value, what := range s.secrets {
 		if strings.Contains(logged, value) {
-			s.t.Errorf("R-LG-1: %s is in the log", what)
+			s.t.Errorf("%s is in the log", what)
 		}
 		if strings.Contains(sent, value) {
-			s.t.Errorf("R-LG-1: %s is in a body", what)
+			s.t.Errorf("%s is in a body", what)
 		}
 	}
 }

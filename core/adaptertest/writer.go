@@ -71,7 +71,7 @@ var firstBytes = []struct {
 }
 
 var writerCases = []testCase{
-	{"R-SE-13 first byte", "a session is saved before the first byte, whatever writes that, with exactly one cookie", func(t *testing.T, adapter Adapter) {
+	{"first byte", "a session is saved before the first byte, whatever writes it, and exactly one cookie is set", func(t *testing.T, adapter Adapter) {
 		var pages []page
 		for i, way := range firstBytes {
 			pages = append(pages, page{fmt.Sprintf("/way%d", i), false, func(s *site, w http.ResponseWriter, r *http.Request) error {
@@ -97,7 +97,7 @@ var writerCases = []testCase{
 			}
 		}
 	}},
-	{"R-AD-3 streaming", "an event reaches the client while the handler is still running", func(t *testing.T, adapter Adapter) {
+	{"streaming", "an event reaches the client while the handler is still running", func(t *testing.T, adapter Adapter) {
 		next, over := make(chan string), make(chan struct{})
 		s := start(t, adapter, setup{pages: []page{{"/events", false, func(s *site, w http.ResponseWriter, r *http.Request) error {
 			s.put(r, "streamed")
@@ -144,7 +144,7 @@ var writerCases = []testCase{
 		}
 		equal(t, "in another request, while the stream is open", b.visit("/note").body, "note=streamed")
 	}},
-	{"R-AD-3 download", "a file is served whole and in ranges, with the session saved first", func(t *testing.T, adapter Adapter) {
+	{"download", "a file is served whole and in ranges, with the session saved first", func(t *testing.T, adapter Adapter) {
 		file := filepath.Join(t.TempDir(), "song.txt")
 		content := strings.Repeat("la", 200<<10)
 		if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
@@ -166,7 +166,7 @@ var writerCases = []testCase{
 		equal(t, "HEAD: Content-Length", a.header.Get("Content-Length"), fmt.Sprint(len(content)))
 		equal(t, "saved", b.visit("/note").body, "note=downloaded")
 	}},
-	{"R-AD-3 upgrade", "a WebSocket takes over the connection, with the session saved first", func(t *testing.T, adapter Adapter) {
+	{"upgrade", "a WebSocket takes over the connection, with the session saved first", func(t *testing.T, adapter Adapter) {
 		s := start(t, adapter, setup{pages: []page{{"/socket", true, func(s *site, w http.ResponseWriter, r *http.Request) error {
 			s.put(r, "upgraded")
 			conn, rw, err := http.NewResponseController(w).Hijack()
@@ -215,10 +215,10 @@ var writerCases = []testCase{
 		a := s.browser().do(http.MethodGet, "/socket", "Connection", "Upgrade", "Upgrade", "websocket", "Sec-Fetch-Mode", "websocket")
 		refused(t, "anonymous", a, http.StatusUnauthorized, "not_signed_in")
 	}},
-	{"R-AD-3 early hints", "an informational answer below the framework leaves the session to be saved before the real one", func(t *testing.T, adapter Adapter) {
+	{"early hints", "after an informational answer the session is still saved before the real one", func(t *testing.T, adapter Adapter) {
 		s := start(t, adapter, setup{pages: []page{{"/hints", false, func(s *site, w http.ResponseWriter, r *http.Request) error {
 			w.Header().Set("Link", "</style.css>; rel=preload")
-			raw := w // frameworks take any status for the answer's, so a hint goes to the writer below theirs
+			raw := w // frameworks take any status for the final one, so a hint goes to the writer below theirs
 			for u, ok := raw.(interface{ Unwrap() http.ResponseWriter }); ok; u, ok = raw.(interface{ Unwrap() http.ResponseWriter }) {
 				raw = u.Unwrap()
 			}
@@ -244,7 +244,7 @@ var writerCases = []testCase{
 		equal(t, "cookies", len(res.Cookies()), 1)
 		equal(t, "saved", b.visit("/note").body, "note=after the hint")
 	}},
-	{"R-SE-13 after the first byte", "a change after the first byte is saved if the browser has its cookie already", func(t *testing.T, adapter Adapter) {
+	{"after the first byte", "a change after the first byte is saved if the browser has its cookie already", func(t *testing.T, adapter Adapter) {
 		s := start(t, adapter, setup{pages: []page{{"/late", false, func(s *site, w http.ResponseWriter, r *http.Request) error {
 			_, err := io.WriteString(w, "body")
 			s.put(r, "late")
@@ -258,7 +258,7 @@ var writerCases = []testCase{
 		equal(t, "saved", b.visit("/note").body, "note=late")
 		equal(t, "an anonymous visitor's cookies", len(s.browser().visit("/late").cookies), 0)
 	}},
-	{"R-AD-3 abort", "a panic with http.ErrAbortHandler cuts the connection and nothing else", func(t *testing.T, adapter Adapter) {
+	{"abort", "a panic with http.ErrAbortHandler cuts the connection and nothing else", func(t *testing.T, adapter Adapter) {
 		s := start(t, adapter, setup{pages: []page{{"/abort", false, func(s *site, w http.ResponseWriter, r *http.Request) error {
 			s.put(r, "aborted")
 			panic(http.ErrAbortHandler)
@@ -271,7 +271,7 @@ var writerCases = []testCase{
 		equal(t, "user", b.user(), alice)
 		equal(t, "saved", b.visit("/note").body, "note=aborted")
 	}},
-	{"R-SE-13 panic", "a recovery outside the middleware answers with the session saved and its cookie set", func(t *testing.T, adapter Adapter) {
+	{"panic", "a recovery outside the middleware answers with the session saved and its cookie set", func(t *testing.T, adapter Adapter) {
 		recovery := func(next http.Handler) http.Handler {
 			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				defer func() {

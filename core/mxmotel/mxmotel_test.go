@@ -136,7 +136,7 @@ func TestAnEventIsASpanAsLongAsItTook(t *testing.T) {
 
 // The whole way through core and a browser: what arrives, and that nothing
 // that is secret, or names a user, is in it.
-func TestSignInRefreshAndLoss_R_LG_6(t *testing.T) {
+func TestSignInRefreshAndLoss(t *testing.T) {
 	r := newTelemetry(t)
 	musixmatch := mxmtest.NewServer()
 	defer musixmatch.Close()

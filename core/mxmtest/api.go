@@ -5,9 +5,9 @@ import (
 	"time"
 )
 
-// whoami is the protected API: it tells a user's token whose it is, and a client
-// credentials token which client. It takes any method, so that a test can see a
-// body arrive; see [Request].
+// whoami is the protected API. It returns the user of a user's token, and the
+// client of a client-credentials token. It takes any method, so that a test can
+// see a body arrive; see [Request].
 func (s *Server) whoami(r *Request) Response {
 	token, ok := bearer(r.Header)
 	if !ok {

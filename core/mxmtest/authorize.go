@@ -19,7 +19,7 @@ var (
 	challengeSyntax = regexp.MustCompile(`^[A-Za-z0-9_-]{43}$`)
 )
 
-// authorization is a request for one that has passed every check.
+// authorization is an authorization request that has passed every check.
 type authorization struct {
 	client, redirectURI, scope, state, challenge string
 }
@@ -41,8 +41,8 @@ func (s *Server) authorize(r *Request) Response {
 	return s.signInPage(r, a)
 }
 
-// checkAuthorization holds a request against the contract and RFC 6749 4.1.1. As
-// long as the client and its redirect URI are not established, a refusal is a
+// checkAuthorization checks a request against the contract and RFC 6749 4.1.1.
+// Until the client and its redirect URI are known to be valid, a refusal is a
 // page and never a redirect (4.1.2.1).
 func (s *Server) checkAuthorization(r *Request, q url.Values, malformed bool) (a authorization, refused *Response) {
 	one := func(name string) string {

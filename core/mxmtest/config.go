@@ -5,9 +5,10 @@ import "github.com/mxmconnect/mxmconnect/core"
 // CallbackPath is the path of the callback that Config registers.
 const CallbackPath = "/auth/musixmatch/callback"
 
-// Config registers the callback of an application at appURL, its origin without
-// a slash at the end, for [DefaultClientID], and returns the configuration of
-// that client at this Server. Bearer tokens may go to the Server's API.
+// Config returns the configuration of [DefaultClientID] for an application at
+// appURL, which is an origin without a slash at the end. It registers the
+// application's callback, and allows bearer tokens to be sent to the Server's
+// API.
 func (s *Server) Config(appURL string) core.Config {
 	redirect, secret := appURL+CallbackPath, DefaultClientSecret
 	s.mu.Lock()

@@ -5,7 +5,7 @@ import "net/http"
 const keysPath = "/.well-known/jwks.json"
 
 // discover answers with RFC 8414 metadata, or the OpenID configuration.
-// token-metadata is not in them: it is no RFC 7662 introspection endpoint.
+// They do not list token-metadata, which is not an RFC 7662 introspection endpoint.
 func (s *Server) discover(r *Request) Response {
 	if r.Method != http.MethodGet {
 		return wrongMethod(r, http.MethodGet)

@@ -6,14 +6,17 @@
 //	srv.SignInAs("mxm:100000000000000000001")
 //	auth, err := core.New(srv.Config("http://127.0.0.1:8080"))
 //
-// It is strict: what the contract and the RFCs do not allow is refused with the
-// OAuth error they prescribe, so a client that works here has not been lucky.
-// Where the contract is silent, [Settings] choose; the defaults are the harsher
-// reading. It is hostile on demand: [Server.Fail] makes the next requests to an
-// endpoint go wrong in any way a network or a proxy can, before the server has
-// acted or after. And it keeps books: [Server.Requests] is what arrived and what
-// the server decided, [Server.Live] and [Server.IsLive] are what is true now,
-// so that a test need not believe the client it examines.
+// It is strict: it refuses what the contract and the RFCs do not allow, with the
+// OAuth error they prescribe. Where the contract is silent, [Settings] decide;
+// the defaults are the harsher reading.
+//
+// It is hostile on demand: [Server.Fail] makes the next requests to an endpoint
+// go wrong in any way a network or a proxy can, before or after the server has
+// acted.
+//
+// It keeps a record, so that a test need not trust the client it examines:
+// [Server.Requests] returns what arrived and what the server decided,
+// [Server.Live] and [Server.IsLive] which tokens live now.
 //
 // Endpoints:
 //
@@ -25,8 +28,8 @@
 //	GET  /.well-known/openid-configuration
 //	any  /whoami                                   the API: RFC 6750
 //
-// A Server keeps everything in itself: two in one process share nothing. It
-// starts no goroutine that outlives Close and reads time from package time only,
-// so it can live inside a testing/synctest bubble; see [NewUnstarted]. All
-// methods are safe for concurrent use.
+// Two Servers in one process share nothing. A Server starts no goroutine that
+// outlives Close, and takes the time from package time only, so it can live
+// inside a testing/synctest bubble; see [NewUnstarted]. All methods are safe for
+// concurrent use.
 package mxmtest

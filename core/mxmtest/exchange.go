@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// Exchange is one request and its answer in the hands of a [Fault]. It belongs
-// to the fault while that runs, and is not for concurrent use.
+// Exchange is one request and its answer, as a [Fault] sees and changes them. Use
+// it only while the fault runs, and in one goroutine.
 type Exchange struct {
 	Request  Request  // as it arrived
 	Response Response // empty before Commit or Answer
@@ -21,9 +21,9 @@ type Exchange struct {
 }
 
 // Commit processes the request as the Server does without faults, at one
-// instant: tokens are issued and killed, codes and refresh tokens spent. It
-// fills in Response. It does nothing if the request has been processed or
-// answered. If a fault never calls it, it is called when the fault returns.
+// instant: it issues and kills tokens, and spends codes and refresh tokens. It
+// sets Response. It does nothing if the request has been processed or answered.
+// If a fault does not call it, the Server does when the fault returns.
 func (x *Exchange) Commit() {
 	if x.answered {
 		return
@@ -37,22 +37,22 @@ func (x *Exchange) Commit() {
 	x.Request = *x.entry
 }
 
-// Answer replaces the answer. Without an earlier Commit, the request stays
-// unprocessed.
+// Answer replaces the answer. Without an earlier Commit, the Server never
+// processes the request.
 func (x *Exchange) Answer(status int, contentType string, body []byte) {
 	x.answered = true
 	x.Response = Response{status, http.Header{"Content-Type": {contentType}}, body}
 }
 
-// Sleep holds the request back, also when the client has gone, but not beyond
-// the Server's Close, which cuts it.
+// Sleep holds the request back for d, even after the client has gone. The
+// Server's Close ends the wait and cuts the connection.
 func (x *Exchange) Sleep(d time.Duration) {
 	t := time.NewTimer(d)
 	defer t.Stop()
 	wait(x, t.C)
 }
 
-// Wait is Sleep until a channel is ready or closed.
+// Wait holds the request back, as Sleep does, until the channel is ready or closed.
 func (x *Exchange) Wait(until <-chan struct{}) { wait(x, until) }
 
 func wait[T any](x *Exchange, until <-chan T) {
@@ -66,8 +66,8 @@ func wait[T any](x *Exchange, until <-chan T) {
 // Cut closes the connection at once, with nothing sent. It does not return.
 func (x *Exchange) Cut() { panic(http.ErrAbortHandler) }
 
-// CutAt lets the answer end after n bytes of its body: its Content-Length
-// promises all of it, then the connection is closed.
+// CutAt makes the answer end after n bytes of its body. Its Content-Length still
+// promises the whole body; the connection is closed early.
 func (x *Exchange) CutAt(n int) { x.cut, x.cutAt = true, n }
 
 func (x *Exchange) send(w http.ResponseWriter) {

@@ -19,9 +19,9 @@ const (
 // keepDead is how many dead access tokens a family remembers, for DeathLag.
 const keepDead = 16
 
-// family is everything that came from one login, or from one client credentials
-// request. Refresh tokens are numbered: those below the newest are spent, so any
-// number of them costs no memory.
+// family is everything that came from one login, or from one client-credentials
+// request. Refresh tokens are numbered, and those below the newest are spent, so
+// spent tokens take no memory.
 type family struct {
 	id                  int
 	user, client, scope string
@@ -70,7 +70,7 @@ func (f *family) revoke(now time.Time) {
 func (s *Server) newFamily(clientID, userID, scope string) *family {
 	now := time.Now()
 	if len(s.families) >= s.sweepAt {
-		// Nothing of a dead family is ever accepted again, known or unknown.
+		// No token of a dead family is accepted again.
 		for id, f := range s.families {
 			if !f.liveRefresh(now) && now.Sub(f.ended()) > time.Hour {
 				delete(s.families, id)
@@ -116,8 +116,8 @@ func (s *Server) issueRefresh(f *family, now time.Time) {
 	f.refreshExpires = now.Add(s.settings.RefreshLifetime)
 }
 
-// mint writes a token. The number and the MAC say all about it; the padding at
-// the end is what a client forgets to escape in a form.
+// mint returns a token. Its number and MAC identify it. The padding at the end
+// catches a client that does not escape it in a form.
 func (s *Server) mint(kind string, f *family, n int) string {
 	head := fmt.Sprintf("%s.%d.%d.", kind, f.id, n)
 	mac := hmac.New(sha256.New, s.key)

@@ -9,11 +9,11 @@ import (
 	"time"
 )
 
-// Fault is something that goes wrong with one request. The functions below make
-// the common ones; any function that works on an [Exchange] is one.
+// Fault is something that goes wrong with one request. The functions below return
+// the common faults. Write others as functions on an [Exchange].
 type Fault func(*Exchange)
 
-// When says which requests a fault waits for. Without any, it is the next one.
+// When selects the requests of a fault. Without any, that is the next request.
 type When func(*rule)
 
 type rule struct {
@@ -24,9 +24,9 @@ type rule struct {
 	match    []func(Request) bool
 }
 
-// Fail lets the next request at an endpoint, or those that the conditions name,
-// go wrong. Faults wait in the order of their Fail; each request takes the
-// first that is meant for it, and after it every one with Always.
+// Fail makes the next request to an endpoint go wrong, or the requests that the
+// conditions select. Faults wait in the order of the calls to Fail. A request
+// takes the first fault that selects it, and then every one with Always.
 //
 //	srv.Fail(mxmtest.Token, mxmtest.DropResponse)
 //	srv.Fail(mxmtest.Token, mxmtest.Status(503, "", time.Minute), mxmtest.Times(3), mxmtest.Grant("refresh_token"))
@@ -41,17 +41,17 @@ func (s *Server) Fail(endpoint Endpoint, fault Fault, when ...When) {
 	s.rules = append(s.rules, r)
 }
 
-// ClearFaults forgets all faults that are still waiting.
+// ClearFaults removes all faults that still wait.
 func (s *Server) ClearFaults() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.rules = nil
 }
 
-// Times lets a fault happen to n requests.
+// Times applies a fault to n requests.
 func Times(n int) When { return func(r *rule) { r.left = n } }
 
-// Always lets a fault happen to every request until [Server.ClearFaults].
+// Always applies a fault to every request until [Server.ClearFaults].
 func Always() When { return func(r *rule) { r.always = true } }
 
 // Grant limits a fault to token requests of one grant type.
@@ -59,8 +59,8 @@ func Grant(grantType string) When {
 	return If(func(r Request) bool { return r.GrantType == grantType })
 }
 
-// If limits a fault to requests for which match, called with the request as it
-// arrived, returns true. match must not call the Server.
+// If limits a fault to requests for which match returns true. match gets the
+// request as it arrived, and must not call the Server.
 func If(match func(Request) bool) When {
 	return func(r *rule) { r.match = append(r.match, match) }
 }
@@ -90,7 +90,7 @@ func (s *Server) takeFaults(r *Request) (faults []Fault) {
 func DropRequest(x *Exchange) { x.Cut() }
 
 // DropResponse processes the request, then cuts the connection before a byte of
-// the answer: tokens are rotated and nobody has the new ones.
+// the answer. Tokens are rotated, and nobody has the new ones.
 func DropResponse(x *Exchange) {
 	x.Commit()
 	x.Cut()
@@ -105,14 +105,14 @@ func SlowRequest(d time.Duration) Fault {
 // SlowResponse processes the request and waits for d before it answers.
 func SlowResponse(d time.Duration) Fault { return AfterCommit(SlowRequest(d)) }
 
-// Hold waits until a channel is ready or closed before the request is processed:
-// [SlowRequest] for a test that says when. AfterCommit(Hold(c)) holds the answer.
+// Hold waits until the channel is ready or closed before the request is
+// processed, so that the test decides when. AfterCommit(Hold(c)) holds the answer.
 func Hold(until <-chan struct{}) Fault {
 	return func(x *Exchange) { x.Wait(until) }
 }
 
-// AfterCommit processes the request before the fault happens: with [Status], the
-// 502 of a proxy that lost a good answer.
+// AfterCommit processes the request before the fault happens. With [Status] it
+// acts like a proxy that loses a good answer and sends a 502.
 func AfterCommit(f Fault) Fault {
 	return func(x *Exchange) {
 		x.Commit()
@@ -120,7 +120,7 @@ func AfterCommit(f Fault) Fault {
 	}
 }
 
-// Chain lets several faults happen to one request, in this order.
+// Chain applies several faults to one request, in this order.
 func Chain(faults ...Fault) Fault {
 	return func(x *Exchange) {
 		for _, f := range faults {
@@ -130,7 +130,7 @@ func Chain(faults ...Fault) Fault {
 }
 
 // Status answers with a status and a JSON body without processing the request.
-// A retryAfter above zero becomes a Retry-After in whole seconds.
+// A retryAfter above zero becomes a Retry-After header, in whole seconds.
 func Status(status int, body string, retryAfter time.Duration) Fault {
 	return func(x *Exchange) {
 		x.Answer(status, "application/json", []byte(body))
@@ -171,8 +171,8 @@ func Truncated(x *Exchange) {
 	x.CutAt((from + end) / 2)
 }
 
-// Rewrite processes the request and lets change replace the body; it may change
-// the header, too.
+// Rewrite processes the request and replaces the body with what change returns.
+// change may edit the header, too.
 func Rewrite(change func(body []byte, header http.Header) []byte) Fault {
 	return func(x *Exchange) {
 		x.Commit()
@@ -187,8 +187,8 @@ func Huge(n int) Fault {
 	})
 }
 
-// SetField gives a member of a successful answer another value, written in JSON,
-// or adds it: SetField("expires_in", `"3600"`).
+// SetField sets or adds a member of a successful answer. The value is JSON:
+// SetField("expires_in", `"3600"`).
 func SetField(name, raw string) Fault {
 	return edit(func(o []member) []member {
 		i := slices.IndexFunc(o, func(m member) bool { return m.name == name })
@@ -200,7 +200,7 @@ func SetField(name, raw string) Fault {
 	})
 }
 
-// DropField leaves a member of a successful answer out.
+// DropField removes a member from a successful answer.
 func DropField(name string) Fault {
 	return edit(func(o []member) []member {
 		return slices.DeleteFunc(o, func(m member) bool { return m.name == name })
@@ -213,12 +213,12 @@ func DuplicateField(name, raw string) Fault {
 	return edit(func(o []member) []member { return append(o, member{name, raw}) })
 }
 
-// Trailing adds bytes after a successful answer's JSON.
+// Trailing adds bytes after the JSON of a successful answer.
 func Trailing(data string) Fault {
 	return Rewrite(func(body []byte, _ http.Header) []byte { return append(body, data...) })
 }
 
-// ContentType labels the answer as something else.
+// ContentType replaces the Content-Type of the answer.
 func ContentType(value string) Fault {
 	return Rewrite(func(body []byte, h http.Header) []byte {
 		h.Set("Content-Type", value)

@@ -10,9 +10,9 @@ type metadataAnswer struct {
 	Sub    string `json:"sub,omitempty"`
 }
 
-// introspect is POST /oauth/token-metadata. It knows the tokens of every client
-// and wants no client authentication; a client that sends its secret all the
-// same is refused. A client credentials token is active without a sub.
+// introspect is POST /oauth/token-metadata. It knows the tokens of every client.
+// It takes no client authentication, and refuses a client that sends its secret.
+// A client-credentials token is active and has no sub.
 func (s *Server) introspect(r *Request) Response {
 	switch {
 	case r.Method != http.MethodPost:

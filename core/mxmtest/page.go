@@ -111,8 +111,8 @@ func origin(uri string) string {
 	return u.Scheme + "://" + u.Host
 }
 
-// decide takes the sign-in page's form. The authorization request comes along
-// and is checked once more from the start.
+// decide takes the sign-in page's form. The form carries the authorization
+// request, which is checked again from the start.
 func (s *Server) decide(r *Request) Response {
 	if r.Method != http.MethodPost {
 		return wrongMethod(r, http.MethodPost)

@@ -12,8 +12,8 @@ type client struct {
 
 type user struct{ ID, Name string }
 
-// decision is what happens at /oauth/authorize without asking anybody. The zero
-// value asks.
+// decision is how /oauth/authorize answers without showing the sign-in page. The
+// zero value shows it.
 type decision struct {
 	user string
 	deny bool
@@ -28,7 +28,7 @@ func defaultUsers() []user {
 }
 
 // AddClient registers a client, or replaces the secret of a registered one and
-// adds to its redirect URIs. Tokens stay as they are.
+// adds to its redirect URIs. Tokens do not change.
 func (s *Server) AddClient(id, secret string, redirectURIs ...string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -45,7 +45,7 @@ func (s *Server) AddClient(id, secret string, redirectURIs ...string) {
 	}
 }
 
-// RemoveClient forgets a client: from now on it is an unknown one.
+// RemoveClient removes a client. From now on the Server does not know it.
 func (s *Server) RemoveClient(id string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -59,17 +59,17 @@ func (s *Server) AddUser(userID, name string) {
 	s.users = append(s.users, user{userID, name})
 }
 
-// SignInAs makes /oauth/authorize answer at once for this user, who need not be
-// on the sign-in page, as if the user had signed in and allowed. An empty
-// userID brings the sign-in page back.
+// SignInAs makes /oauth/authorize answer at once, as if this user had signed in
+// and allowed access. The user need not be on the sign-in page. An empty userID
+// brings the sign-in page back.
 func (s *Server) SignInAs(userID string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.decision = decision{user: userID}
 }
 
-// Deny makes /oauth/authorize answer at once as if the user had refused: with
-// the error access_denied.
+// Deny makes /oauth/authorize answer at once with access_denied, as if the user
+// had refused.
 func (s *Server) Deny() {
 	s.mu.Lock()
 	defer s.mu.Unlock()

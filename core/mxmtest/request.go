@@ -22,12 +22,12 @@ const (
 	API        Endpoint = "api"            // /whoami
 )
 
-// OK is the Outcome of a request that got what it asked for.
+// OK is the Outcome of a request that succeeded.
 const OK = "ok"
 
-// Request is one request in the Server's books: what arrived, and what the
-// Server decided. It holds tokens and secrets in the clear. The maps are shared:
-// do not write to them.
+// Request is what the Server recorded of one request: what arrived, and what the
+// Server decided. It contains tokens and secrets in the clear. The maps are
+// shared: do not write to them.
 type Request struct {
 	Endpoint Endpoint
 	Time     time.Time // of arrival
@@ -41,17 +41,17 @@ type Request struct {
 	GrantType string // at Token
 	ClientID  string // as claimed
 	Token     string // the refresh token, code or access token presented
-	UserID    string // whom that belongs to, dead or alive, as far as the Server remembers; at Authorize, who allowed
-	Family    int    // the login it came from, or which the request began; see [Family]
+	UserID    string // the owner of Token, dead or alive, if the Server still knows; at Authorize, who allowed
+	Family    int    // the login that Token came from, or that the request began; see [Family]
 
-	// Spent says that the presented refresh token or code had been spent before:
-	// when the request arrived, or at the latest when it was processed.
+	// Spent reports that the presented refresh token or code was spent already,
+	// when the request arrived or when it was processed.
 	Spent bool
 
 	// Outcome is OK or the error code of the Server's decision: an OAuth error
 	// code, "method_not_allowed", "not_found", or "page" for the sign-in page.
-	// It is empty as long as the request has not been processed. The answer
-	// that was sent may have been another one, if Faulted.
+	// It is empty until the request is processed. If Faulted, the answer that
+	// was sent may differ.
 	Outcome string
 	Status  int  // of the decision; 0 if not processed
 	Faulted bool // a fault interfered
@@ -61,8 +61,8 @@ type Request struct {
 	rawQuery string
 }
 
-// Requests returns everything that has arrived at an endpoint, in order of
-// arrival, since the start or [Server.ResetRequests].
+// Requests returns what has arrived at an endpoint since the start or the last
+// [Server.ResetRequests], in order of arrival.
 func (s *Server) Requests() []Request {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -73,14 +73,14 @@ func (s *Server) Requests() []Request {
 	return log
 }
 
-// ResetRequests empties the books.
+// ResetRequests forgets the recorded requests.
 func (s *Server) ResetRequests() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.log = nil
 }
 
-// arrived enters a request into the books and finds the faults that wait for it.
+// arrived records a request and finds the faults that wait for it.
 func (s *Server) arrived(endpoint Endpoint, hr *http.Request, body []byte, tooLarge bool) (*Request, []Fault) {
 	query, queryErr := url.ParseQuery(hr.URL.RawQuery)
 	r := &Request{
@@ -108,9 +108,9 @@ func (s *Server) arrived(endpoint Endpoint, hr *http.Request, body []byte, tooLa
 	return r, faults
 }
 
-// readForm reads a form body as RFC 6749 3.2 wants it, and says in r.problem
-// what is wrong: parameters in the URL, another content type, a parameter sent
-// twice. One without a value counts as left out.
+// readForm reads a form body by the rules of RFC 6749 3.2. r.problem says what is
+// wrong: parameters in the URL, another content type, a parameter sent twice. A
+// parameter without a value counts as missing.
 func (r *Request) readForm(hr *http.Request, tooLarge bool) {
 	types := hr.Header.Values("Content-Type")
 	var mediaType string
@@ -142,7 +142,7 @@ func (r *Request) readForm(hr *http.Request, tooLarge bool) {
 	}
 }
 
-// identify fills in what the request presents, and whose that is.
+// identify records which token or code the request presents, and whose it is.
 func (s *Server) identify(r *Request) {
 	switch r.Endpoint {
 	case Authorize:

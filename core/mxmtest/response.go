@@ -5,7 +5,7 @@ import (
 	"net/http"
 )
 
-// Response is an answer that has been decided on and not yet sent.
+// Response is an answer that is decided and not yet sent.
 type Response struct {
 	Status int
 	Header http.Header
@@ -25,7 +25,7 @@ func jsonResponse(status int, v any) Response {
 	}, body}
 }
 
-// refuse is an error response (RFC 6749 5.2). It enters the code as the
+// refuse returns an error response (RFC 6749 5.2), and records the code as the
 // request's outcome.
 func refuse(r *Request, status int, code, description string) Response {
 	r.Outcome = code

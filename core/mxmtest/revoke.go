@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// revoke is RFC 7009: a refresh token takes its family with it, an access token
-// dies alone, and an unknown token is no error.
+// revoke is RFC 7009. Revoking a refresh token ends its family, revoking an access
+// token ends that token alone, and an unknown token is not an error.
 func (s *Server) revoke(r *Request) Response {
 	if !s.settings.Revocation {
 		return refuse(r, http.StatusNotFound, "not_found", "")

@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// The client that every Server knows from the start. The secret holds
-// characters which a form must escape.
+// The client that every Server knows from the start. The secret contains
+// characters that a form must escape.
 const (
 	DefaultClientID     = "mxmtest-client"
 	DefaultClientSecret = "mxmtest+secret/for=tests&only"
@@ -23,8 +23,8 @@ const maxBody = 1 << 20
 
 // Server is a fake Musixmatch. Make one with [NewServer] or [NewUnstarted].
 type Server struct {
-	// URL is the base URL and the issuer, without a slash at its end. It may be
-	// changed before the first request.
+	// URL is the base URL and the issuer, without a slash at the end. You may
+	// change it before the first request.
 	URL string
 
 	key     []byte        // authenticates tokens
@@ -47,8 +47,8 @@ type Server struct {
 	log        []*Request
 }
 
-// NewServer starts a Server on a free port of 127.0.0.1. It panics when it
-// cannot listen. Close it.
+// NewServer starts a Server on a free port of 127.0.0.1. It panics if it cannot
+// listen. The caller must call Close.
 func NewServer() *Server {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -64,10 +64,10 @@ func NewServer() *Server {
 	return s
 }
 
-// NewUnstarted returns a Server that listens nowhere: it is an [http.Handler]
-// for the caller to serve under baseURL, such as over in-memory connections in
-// a testing/synctest bubble. For a bubble, call it inside. A connection is cut
-// by a panic with [http.ErrAbortHandler], which net/http's server understands.
+// NewUnstarted returns a Server that does not listen. It is an [http.Handler] that
+// the caller serves under baseURL, for example over in-memory connections in a
+// testing/synctest bubble; call NewUnstarted inside the bubble. To cut a
+// connection it panics with [http.ErrAbortHandler], as net/http expects.
 func NewUnstarted(baseURL string) *Server {
 	key := make([]byte, 32)
 	rand.Read(key)
@@ -85,8 +85,8 @@ func NewUnstarted(baseURL string) *Server {
 	}
 }
 
-// Close stops the Server: requests that a fault is holding back are cut
-// unprocessed, and it returns when none is left.
+// Close stops the Server and waits for its requests. It cuts requests that a fault
+// holds back, without processing them.
 func (s *Server) Close() {
 	s.mu.Lock()
 	if !s.closed {
@@ -104,8 +104,8 @@ func (s *Server) Close() {
 // APIURL is the base URL of the protected API: GET APIURL()/whoami.
 func (s *Server) APIURL() string { return s.URL }
 
-// route says who answers at a path. The handler runs with s.mu held and decides
-// everything at one instant: that is the server's commit.
+// route returns the handler of a path. The handler runs with s.mu held, so that
+// everything it decides happens at one instant, the server's commit.
 type route struct {
 	endpoint Endpoint
 	handle   func(*Server, *Request) Response

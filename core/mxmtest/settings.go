@@ -2,8 +2,8 @@ package mxmtest
 
 import "time"
 
-// ReusePolicy says what the replay of a spent refresh token does, beyond
-// getting invalid_grant. The contract does not say.
+// ReusePolicy is what the replay of a spent refresh token does, besides getting
+// invalid_grant. The contract does not say.
 type ReusePolicy int
 
 const (
@@ -13,7 +13,7 @@ const (
 	Plain
 )
 
-// KillScope says which access tokens a successful refresh kills. The contract
+// KillScope is which access tokens a successful refresh kills. The contract
 // says "all related".
 type KillScope int
 
@@ -22,24 +22,24 @@ const (
 	PerLogin KillScope = iota
 	// PerUser kills those of the same user and client, whatever the login.
 	PerUser
-	// KillNone lets old access tokens live: against the contract, for clients
-	// that want to notice.
+	// KillNone lets old access tokens live, against the contract. Use it to
+	// test that a client notices.
 	KillNone
 )
 
-// Settings is how the Server behaves where the contract leaves room, or where a
-// test wants another world. Change them with [Server.Configure].
+// Settings choose how the Server behaves where the contract leaves room, or where
+// a test needs another server. Change them with [Server.Configure].
 type Settings struct {
 	CodeLifetime    time.Duration // one minute unless set
-	AccessLifetime  time.Duration // one hour unless set; expires_in says it in whole seconds, see SetField for lies
+	AccessLifetime  time.Duration // one hour unless set; expires_in has it in whole seconds, SetField can change that
 	RefreshLifetime time.Duration // of each refresh token from its issue; 180 days unless set
 
 	Reuse ReusePolicy
 
-	// Grace is how long after it was spent the newest spent refresh token may be
-	// replayed: the answer is the same successor pair again (with a fresh
-	// access token if that one is dead), as long as the successor is unspent.
-	// Other replays are judged by Reuse. Zero: no grace.
+	// Grace is how long the newest spent refresh token may be replayed after it
+	// was spent. The answer is the same new pair again, with a fresh access
+	// token if that one is dead, until the new refresh token is spent. Reuse
+	// decides about other replays. Zero means no grace.
 	Grace time.Duration
 
 	// LoserInvalidRequest answers invalid_request, and ends nothing, when the
@@ -48,35 +48,35 @@ type Settings struct {
 
 	Kill KillScope
 
-	// NoRotation lets a refresh answer without a refresh_token; the presented
-	// one stays good.
+	// NoRotation makes a refresh answer without a refresh_token. The presented
+	// one stays valid.
 	NoRotation bool
 
-	// SingleLogin lets a login end the tokens of the same user's earlier
+	// SingleLogin makes a login end the tokens of the same user's earlier
 	// logins at the same client.
 	SingleLogin bool
 
-	// Issuer adds iss to the authorization response (RFC 9207) and says so in
-	// the metadata.
+	// Issuer adds iss to the authorization response (RFC 9207) and announces it
+	// in the metadata.
 	Issuer bool
 
 	// Revocation opens /oauth/revoke (RFC 7009) and advertises it.
 	Revocation bool
 
-	// BirthLag and DeathLag make token-metadata answer from the past: a new
-	// token is inactive for BirthLag, a killed one stays active for DeathLag.
-	// An access token's natural end is never late. The API does not lag.
+	// BirthLag and DeathLag make token-metadata late: a new token is inactive
+	// for BirthLag, and a killed one stays active for DeathLag. The natural end
+	// of an access token is never late. The API does not lag.
 	BirthLag, DeathLag time.Duration
 
 	DateSkew time.Duration // added to the Date header of every answer
 	NoDate   bool          // leaves the Date header out
 
-	// KeepRequests bounds Requests: when more have arrived, the oldest half is
-	// forgotten. 100,000 unless set.
+	// KeepRequests bounds Requests: when more have arrived, the Server forgets
+	// the oldest half. 100,000 unless set.
 	KeepRequests int
 }
 
-// DefaultSettings is how a Server starts.
+// DefaultSettings returns the settings of a new Server.
 func DefaultSettings() Settings {
 	return Settings{
 		CodeLifetime:    time.Minute,
@@ -86,8 +86,8 @@ func DefaultSettings() Settings {
 	}
 }
 
-// Configure changes settings, from the next request on. Tokens that were issued
-// keep the lifetimes they were issued with.
+// Configure changes settings from the next request on. Issued tokens keep their
+// lifetimes.
 //
 //	srv.Configure(func(c *mxmtest.Settings) { c.Reuse = mxmtest.Plain })
 func (s *Server) Configure(change func(*Settings)) {

@@ -5,12 +5,13 @@ import (
 	"time"
 )
 
-// Family is a login whose refresh token lives: the contract's "related" tokens.
+// Family is a login whose refresh token lives. Its tokens are what the contract
+// calls related.
 type Family struct {
 	ID               int // counts logins, and client credentials requests, from 1
 	UserID, ClientID string
 	Scope            string
-	RefreshToken     string // the one that is unspent
+	RefreshToken     string // the unspent one
 	AccessToken      string // the newest, or empty if that is dead
 	Refreshes        int    // how many refresh tokens have been spent
 }
@@ -57,8 +58,8 @@ func (s *Server) IsLive(token string) bool {
 	return a != nil && a.live(now)
 }
 
-// Issue logs a user in at [DefaultClientID] without any request, as if
-// somebody had done it long ago and elsewhere.
+// Issue logs a user in at [DefaultClientID] without any request, like a login that
+// happened earlier and elsewhere.
 func (s *Server) Issue(userID string) Family {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -68,7 +69,7 @@ func (s *Server) Issue(userID string) Family {
 }
 
 // Revoke ends every login of a user at every client, as when the user withdraws
-// consent: all tokens are dead.
+// consent. All tokens die.
 func (s *Server) Revoke(userID string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -76,8 +77,8 @@ func (s *Server) Revoke(userID string) {
 	s.each("", userID, func(f *family) { f.revoke(now) })
 }
 
-// ExpireAccessTokens lets a user's access tokens reach their natural end now,
-// whatever their expires_in said. Refresh tokens stay.
+// ExpireAccessTokens makes a user's access tokens expire now, whatever their
+// expires_in said. Refresh tokens stay valid.
 func (s *Server) ExpireAccessTokens(userID string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -47,9 +47,8 @@ func (s *Server) token(r *Request) Response {
 	return refuse(r, http.StatusBadRequest, "unsupported_grant_type", "")
 }
 
-// clientPost checks what the endpoints for authenticated clients have in
-// common. Credentials are accepted in the body only: the contract documents
-// nothing else.
+// clientPost makes the checks that the endpoints for authenticated clients share.
+// It accepts credentials in the body only, as the contract says.
 func (s *Server) clientPost(r *Request) (*client, *Response) {
 	var a Response
 	c := s.authenticate(r)
@@ -74,8 +73,8 @@ func (s *Server) clientPost(r *Request) (*client, *Response) {
 // RFC 7636 4.1.
 var verifierSyntax = regexp.MustCompile(`^[A-Za-z0-9._~-]{43,128}$`)
 
-// exchange is RFC 6749 4.1.3 with RFC 7636 4.6. Presented by the client it was
-// issued to, a code is spent whatever comes of it.
+// exchange is RFC 6749 4.1.3 with RFC 7636 4.6. If the client that a code was
+// issued to presents it, the code is spent, whatever the answer.
 func (s *Server) exchange(r *Request, c *client) Response {
 	now := time.Now()
 	invalidGrant := func(why string) Response {

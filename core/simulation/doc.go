@@ -34,10 +34,11 @@
 // Not simulated: clocks that differ between instances (a bubble has one; the
 // server's differs from ours instead), and TLS.
 //
-//	go test ./core/simulation                                     what CI runs
+//	go test ./core/simulation                                     a taste of it
+//	MXM_TEST_ALL=1 go test ./core/simulation                      what CI runs
 //	go test ./core/simulation -sim.seeds 100000                   more of it
 //	go test ./core/simulation -sim.profile crash -sim.seed 4711   one history, with its trace
-//	MXM_TEST_MUTATIONS=1 go test ./core/simulation -run Mutations
+//	MXM_TEST_ALL=1 go test ./core/simulation -run Mutations
 //
 // The last one is the test of the test: it breaks the protocol on purpose, one
 // rule at a time, and every mutant must be caught.

@@ -14,6 +14,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
+
+	"github.com/mxmconnect/mxmconnect/internal/testall"
 )
 
 var (
@@ -55,7 +57,7 @@ func (w *world) printTrace() string {
 	return b.String()
 }
 
-// R-RO: thousands of histories, and in none a token is wasted that could have
+// Thousands of histories, and in none a token is wasted that could have
 // been kept.
 func TestSimulation(t *testing.T) {
 	chosen := profiles
@@ -72,10 +74,10 @@ func TestSimulation(t *testing.T) {
 		from, n = *oneSeed, 1
 	case *seeds == 0 && raceEnabled:
 		n = 10
-	case *seeds == 0 && testing.Short():
-		n = 20
-	case *seeds == 0:
+	case *seeds == 0 && testall.Set():
 		n = 250
+	case *seeds == 0:
+		n = 30
 	}
 	all := map[string]int{}
 	for _, p := range chosen {

@@ -1,11 +1,11 @@
 // Package echov5 signs users in with Musixmatch in applications on Echo v5.
 // Package echomw is the same for Echo v4.
 //
-// Errors reach the application's HTTPErrorHandler as a *echo.HTTPError with the
-// status, the error code as its message, and the [core.Error] as its cause.
+// Errors reach the application's HTTPErrorHandler as an *echo.HTTPError. It has
+// the status, the error code as its message, and the [core.Error] as its cause.
 //
-// Echo's request logger prints queries, and the callback's query holds a
-// one-time code. LogURIPath is the line that keeps it out:
+// The callback's query contains a one-time code, so let Echo's request logger
+// print LogURIPath, not LogURI:
 //
 //	e.Use(middleware.RequestLoggerWithConfig(middleware.RequestLoggerConfig{
 //		LogMethod: true, LogStatus: true, HandleError: true,
@@ -26,16 +26,16 @@ import (
 	"github.com/mxmconnect/mxmconnect/core"
 )
 
-// Router is where routes are mounted: *echo.Echo or *echo.Group.
+// Router is what Mount adds routes to: *echo.Echo or *echo.Group.
 type Router interface {
 	Any(path string, h echo.HandlerFunc, m ...echo.MiddlewareFunc) echo.RouteInfo
 	RouteNotFound(path string, h echo.HandlerFunc, m ...echo.MiddlewareFunc) echo.RouteInfo
 }
 
-// Mount adds the routes of the mode: login, callback, logout and disconnect,
-// or, in connect mode, connect, callback and disconnect. Paths are those of
-// core.Config; on a group, the group's prefix is taken off, and Mount panics if
-// a route is not below it.
+// Mount adds the routes of core: login, callback, logout and disconnect; in
+// connect mode connect, callback and disconnect. Their paths come from
+// core.Config. If r is a group, Mount removes the group's prefix from each path,
+// and panics if a route is not below the group.
 func Mount(r Router, auth *core.Auth) {
 	prefix := prefixOf(r, auth.Routes()[0].Path)
 	for _, route := range auth.Routes() {
@@ -66,8 +66,9 @@ func Middleware(auth *core.Auth) echo.MiddlewareFunc {
 	}
 }
 
-// RequireUser lets only signed-in users through. Others are sent to the login
-// if they navigate, and get an error otherwise. It works without Middleware.
+// RequireUser lets only signed-in users through. It redirects everybody else to
+// the login if the browser navigates, and answers with an error otherwise. It
+// works without Middleware.
 func RequireUser(auth *core.Auth) echo.MiddlewareFunc {
 	session := Middleware(auth)
 	return func(next echo.HandlerFunc) echo.HandlerFunc {
@@ -95,8 +96,8 @@ func render(auth *core.Auth, c *echo.Context, err error) error {
 	return err
 }
 
-// prefixOf is the prefix of a group. Echo tells it only in the path of a route,
-// so here is one at which nothing was found before, either.
+// prefixOf returns the prefix of a group. Echo reveals it only in the path of a
+// route, so this adds a route that answers 404, as that path did before.
 func prefixOf(r Router, path string) string {
 	if _, root := r.(*echo.Echo); root {
 		return ""

@@ -103,7 +103,7 @@ func TestEchoWays(t *testing.T) {
 		},
 	}
 	for name, way := range ways {
-		t.Run("R-SE-13 "+name, func(t *testing.T) {
+		t.Run(""+name, func(t *testing.T) {
 			type seen struct {
 				status    int
 				size      int64
@@ -191,7 +191,7 @@ func TestEchoErrors(t *testing.T) {
 		{http.MethodGet, "/auth/musixmatch/callback?code=x&state=y", core.ErrState},
 		{http.MethodPost, "/auth/musixmatch/login", core.ErrMethod},
 	} {
-		t.Run("R-AD-3 "+c.want.Code, func(t *testing.T) {
+		t.Run(""+c.want.Code, func(t *testing.T) {
 			got = nil
 			res, body := serve(t, e, c.method, c.path, nil)
 			require.Equal(t, c.want.Status, res.StatusCode)
@@ -203,7 +203,7 @@ func TestEchoErrors(t *testing.T) {
 			require.ErrorIs(t, central.Unwrap(), c.want)
 		})
 	}
-	t.Run("R-AD-2 a redirect is no error", func(t *testing.T) {
+	t.Run("a redirect is no error", func(t *testing.T) {
 		got = nil
 		res, _ := serve(t, e, http.MethodGet, "/me", http.Header{"Accept": {"text/html"}})
 		require.Equal(t, http.StatusSeeOther, res.StatusCode)
@@ -217,7 +217,7 @@ func TestSaveFails(t *testing.T) {
 		"fails":   func(*echo.Context) error { return errors.New("PROTECTED") },
 		"nothing": func(*echo.Context) error { return nil },
 	} {
-		t.Run("R-SE-13 "+name+": Echo knows that core has answered", func(t *testing.T) {
+		t.Run(""+name+": Echo knows that core has answered", func(t *testing.T) {
 			auth, sessions := newAuth(t, brokenStore{core.NewMemory()})
 			e := echo.New()
 			var status int
@@ -262,7 +262,7 @@ func TestAutomaticHead(t *testing.T) {
 
 func TestGroups(t *testing.T) {
 	for _, prefix := range []string{"", "/", "/auth", "/auth/", "/auth/musixmatch"} {
-		t.Run("DESIGN 4 "+prefix, func(t *testing.T) {
+		t.Run("group "+prefix, func(t *testing.T) {
 			auth, _ := newAuth(t, core.NewMemory())
 			e := echo.New()
 			ran := false
@@ -279,14 +279,14 @@ func TestGroups(t *testing.T) {
 			}
 		})
 	}
-	t.Run("DESIGN 4 a group that the routes are not below", func(t *testing.T) {
+	t.Run("a group that the routes are not below", func(t *testing.T) {
 		auth, _ := newAuth(t, core.NewMemory())
 		for _, prefix := range []string{"/api", "/auth/musixmatch/x"} {
 			require.PanicsWithValue(t, "echov5: the route /auth/musixmatch/login is not below the group "+prefix,
 				func() { echov5.Mount(echo.New().Group(prefix), auth) })
 		}
 	})
-	t.Run("DESIGN 4 routes outside the middleware's group do without it", func(t *testing.T) {
+	t.Run("routes outside the middleware's group do without it", func(t *testing.T) {
 		auth, sessions := newAuth(t, core.NewMemory())
 		e := echo.New()
 		e.GET("/healthz", func(c *echo.Context) error { return c.String(http.StatusOK, "ok") })

@@ -1,11 +1,10 @@
-// Command byosession is an application that runs its own scs.SessionManager and
-// keeps things of its own in it, and now signs people in with Musixmatch. It runs
-// offline as it is, and against Musixmatch with MXM_CLIENT_ID and
-// MXM_CLIENT_SECRET.
+// Command byosession is an application that has its own scs.SessionManager with
+// its own data, and adds sign-in with Musixmatch. It runs offline. Set
+// MXM_CLIENT_ID and MXM_CLIENT_SECRET to run it against Musixmatch.
 //
-// core uses the manager as it is, and leaves saving to the application's own
-// LoadAndSave. What that costs: with a store that is not one of sessionstore's,
-// a slow request can bring a session back that a sign-out has ended meanwhile.
+// core uses the manager unchanged, and the application's LoadAndSave saves the
+// session. There is one limit: if the store is not one of sessionstore's, a slow
+// request can bring back a session that a sign-out has ended.
 package main
 
 import (

@@ -1,9 +1,9 @@
-// Command distribution is a distributor's backend: as the application, and not
-// as a user, it claims an artist and submits lyrics by ISRC. It shows progress,
-// waits when it is told to, and ends with a report.
+// Command distribution is a distributor's backend. It acts as the application, not
+// as a user: it claims an artist and submits lyrics by ISRC. It shows progress,
+// waits when the API says so, and ends with a report.
 //
-// Offline, as it is, it works against a fake partner API that is busy now and
-// then. For the real one set MXM_CLIENT_ID, MXM_CLIENT_SECRET, MXM_PARTNER_URL
+// It runs offline against a fake partner API that is sometimes busy. To use the
+// real one, set MXM_CLIENT_ID, MXM_CLIENT_SECRET, MXM_PARTNER_URL
 // (https://varco-{partner}.musixmatch.com) and MXM_USER_ID, the artist's
 // Musixmatch user ID from a sign-in, and name a catalogue:
 //
@@ -78,8 +78,8 @@ func run(ctx context.Context, log *slog.Logger) error {
 	}
 	setup.Announce(log, fake)
 
-	// The token of the application itself: fetched when first needed, cached,
-	// renewed ahead of its end.
+	// The client gets the application's own token when it first needs one,
+	// caches it, and renews it before it expires.
 	p := partner{client: auth.AppClient(ctx), base: strings.TrimRight(partnerURL, "/"), userID: userID, say: os.Stdout}
 	if !p.deliver(ctx, work) {
 		return errors.New("not everything was delivered; the report says what")
@@ -101,7 +101,7 @@ func readCatalogue(args []string) (c catalogue, err error) {
 		}
 	}
 	if err := json.Unmarshal(data, &c); err != nil {
-		return c, fmt.Errorf("the catalogue cannot be read: %w", err)
+		return c, fmt.Errorf("cannot read the catalogue: %w", err)
 	}
 	return c, nil
 }

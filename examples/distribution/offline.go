@@ -7,8 +7,8 @@ import (
 	"sync"
 )
 
-// newFakePartner is a partner API for offline work. It believes tokens that the
-// fake Musixmatch at apiURL knows as an application's, and is busy now and then.
+// newFakePartner returns a partner API for offline work. It accepts the tokens that
+// the fake Musixmatch at apiURL knows as an application's. It is sometimes busy.
 func newFakePartner(apiURL string) *httptest.Server {
 	var (
 		mu       sync.Mutex

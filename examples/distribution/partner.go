@@ -14,7 +14,7 @@ import (
 	"time"
 )
 
-// Where the partner API takes what. Compare with the documentation you were given.
+// The paths of the partner API. Compare them with your documentation.
 const (
 	claimPath  = "/distribution/artist/claim"
 	lyricsPath = "/distribution/lyrics"
@@ -27,7 +27,7 @@ const (
 
 var isrc = regexp.MustCompile(`^[A-Z]{2}-?[A-Z\d]{3}-?\d{2}-?\d{5}$`)
 
-// partner speaks to the distribution API.
+// partner is a client of the distribution API.
 type partner struct {
 	client *http.Client
 	base   string
@@ -35,8 +35,8 @@ type partner struct {
 	say    io.Writer // progress and report, for people
 }
 
-// deliver does all of it and reports whether nothing went wrong. A track that
-// fails does not stop the others; without the claim there is nothing to do.
+// deliver claims the artist, submits every track, and reports whether all of it
+// succeeded. A track that fails does not stop the others; a failed claim does.
 func (p *partner) deliver(ctx context.Context, work catalogue) bool {
 	var claimed struct {
 		IDs []json.RawMessage `json:"claim_id_list"`
@@ -75,7 +75,7 @@ func (p *partner) deliver(ctx context.Context, work catalogue) bool {
 func (p *partner) submit(ctx context.Context, t track) (requestID string, err error) {
 	switch {
 	case !isrc.MatchString(t.ISRC):
-		return "", errors.New("that is not an ISRC, such as QZES72500001")
+		return "", errors.New("not an ISRC; one looks like QZES72500001")
 	case strings.TrimSpace(t.Lyrics) == "":
 		return "", errors.New("there are no lyrics")
 	}
@@ -86,9 +86,9 @@ func (p *partner) submit(ctx context.Context, t track) (requestID string, err er
 	return string(answer.ID), err
 }
 
-// post sends one request until it is accepted or refused. Only an answer that
-// says so, 429 or 503, is a reason to send it again: after a lost one nobody
-// knows whether it counted.
+// post sends one request until the API accepts or refuses it. It repeats the
+// request only after a 429 or 503. After a lost answer nobody knows whether the
+// request counted, so post does not repeat it.
 func (p *partner) post(ctx context.Context, path string, body, answer any) error {
 	data, err := json.Marshal(body)
 	if err != nil {

@@ -9,15 +9,15 @@ import (
 	"github.com/mxmconnect/mxmconnect/core"
 )
 
-// accounts stands for the application's database. In one with tables, the link
-// is a column that is unique, and link is one UPDATE.
+// accounts stands for the application's database. In SQL the Musixmatch user ID is
+// a unique column, and link is one UPDATE.
 type accounts struct {
 	mu    sync.Mutex
 	links map[string]string // account → Musixmatch user ID
 }
 
-// The conflicts. They refuse the login, and carry what the page says instead of
-// core's own text.
+// The conflicts. They refuse the login, and contain the text that the page shows
+// instead of core's.
 var (
 	errTaken = &core.Error{Code: "already_connected", Status: http.StatusConflict, Err: core.ErrLoginRefused,
 		Description: "This Musixmatch account is connected to another account here. Disconnect it there first."}
@@ -38,9 +38,8 @@ func (a *accounts) linked(_ context.Context, account string) (string, error) {
 	return a.links[account], nil
 }
 
-// link is core.Config.OnLogin. It may run twice for one login, and it decides
-// what happens when the Musixmatch account is somebody else's already: never a
-// silent move from one account to the other.
+// link is core.Config.OnLogin. It may run twice for one login. It refuses a
+// Musixmatch account that belongs to somebody else, and never moves it silently.
 func (a *accounts) link(account, userID string) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -1,10 +1,10 @@
-// Command link is an application with accounts of its own, whose users connect
-// their Musixmatch account once. It runs offline as it is, and against
-// Musixmatch with MXM_CLIENT_ID and MXM_CLIENT_SECRET.
+// Command link is an application that has its own accounts, and whose users connect
+// their Musixmatch account once. It runs offline. Set MXM_CLIENT_ID and
+// MXM_CLIENT_SECRET to run it against Musixmatch.
 //
 // core.Config.AppUser switches to connect mode: Musixmatch signs nobody in and
-// never changes who is signed in. Who belongs to whom is the application's to
-// keep; the tokens are kept by core.
+// never changes who is signed in. The application keeps the link between its
+// account and the Musixmatch account; core keeps the tokens.
 package main
 
 import (
@@ -63,7 +63,7 @@ func run(ctx context.Context, log *slog.Logger) error {
 	return setup.Serve(ctx, listener, a.routes(), a.auth, log)
 }
 
-// writeError shows a conflict as what it is, and else what core says.
+// writeError shows the text of a conflict, and core's text for every other error.
 func writeError(w http.ResponseWriter, r *http.Request, err error) {
 	for _, conflict := range []error{errTaken, errOther} {
 		if errors.Is(err, conflict) {
@@ -73,7 +73,7 @@ func writeError(w http.ResponseWriter, r *http.Request, err error) {
 	core.WriteError(w, r, err)
 }
 
-// app is the application as it was before Musixmatch came: accounts and sessions.
+// app is the application without Musixmatch: accounts and sessions.
 type app struct {
 	accounts   *accounts
 	sessions   *scs.SessionManager
@@ -92,8 +92,8 @@ func (a *app) routes() http.Handler {
 	mux.HandleFunc("POST /disconnect", a.disconnect)
 	mux.Handle("GET /artist", nethttpmw.RequireUser(a.auth)(http.HandlerFunc(a.artist)))
 
-	// The application's own defence of its own forms, its own session, and then
-	// Musixmatch, which asks AppUser within that session.
+	// First the application's own protection of its forms, then its own session,
+	// then Musixmatch, which calls AppUser within that session.
 	handler := nethttpmw.Middleware(a.auth)(mux)
 	handler = a.sessions.LoadAndSave(handler)
 	return http.NewCrossOriginProtection().Handler(handler)
@@ -105,14 +105,14 @@ func (a *app) home(w http.ResponseWriter, r *http.Request) {
 		User, UserID, ConnectURL string
 		Accounts                 []string
 	}{user, nethttpmw.UserID(r), a.auth.LoginURL("/"), names}
-	// The connect form is answered by a redirect to Musixmatch: without its
-	// origin in form-action, browsers block that.
+	// The answer to the connect form is a redirect to Musixmatch. Browsers block
+	// it unless form-action allows that origin.
 	if err := page.Write(w, home, view, a.musixmatch); err != nil {
 		core.WriteError(w, r, err)
 	}
 }
 
-// signIn believes everybody: yours asks for a password.
+// signIn trusts everybody. A real application asks for a password.
 func (a *app) signIn(w http.ResponseWriter, r *http.Request) {
 	user := r.FormValue("user")
 	if !a.accounts.exists(user) {
@@ -135,8 +135,8 @@ func (a *app) signOut(w http.ResponseWriter, r *http.Request) {
 	http.Redirect(w, r, "/", http.StatusSeeOther)
 }
 
-// disconnect ends the grant first: if that fails, the link is still there to
-// try again with.
+// disconnect ends the grant first. If that fails, the link remains, and the user
+// can try again.
 func (a *app) disconnect(w http.ResponseWriter, r *http.Request) {
 	user, userID := a.user(r.Context()), nethttpmw.UserID(r)
 	if user == "" {

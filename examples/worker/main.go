@@ -1,11 +1,11 @@
-// Command worker is a job that acts for users who are not there: once for each
-// of them, a few at a time, it calls the API with the user's own tokens. Run it
-// from cron or a queue, next to the web application and on the same store.
+// Command worker is a job that acts for users who are not there. It calls the API
+// once for each user with the user's own tokens, a few users at a time. Run it
+// from cron or a queue, with the store of the web application.
 //
-// Offline, as it is, it makes some users up. Against Musixmatch it needs
-// MXM_CLIENT_ID and MXM_CLIENT_SECRET, the web application's MXM_STORE and
-// MXM_KEYS, the API in MXM_API_URL, and in MXM_USERS, separated by commas, the
-// Musixmatch user IDs that your database holds.
+// It runs offline, with invented users. Against Musixmatch it needs MXM_CLIENT_ID
+// and MXM_CLIENT_SECRET, the web application's MXM_STORE and MXM_KEYS, the API in
+// MXM_API_URL, and the Musixmatch user IDs from your database in MXM_USERS,
+// separated by commas.
 package main
 
 import (
@@ -26,7 +26,7 @@ import (
 )
 
 const (
-	atOnce = 4 // users; the API and Musixmatch are not to be flooded
+	atOnce = 4 // users, so as not to flood the API and Musixmatch
 	grace  = 45 * time.Second
 )
 
@@ -69,8 +69,8 @@ func run(ctx context.Context, log *slog.Logger) (err error) {
 	if err != nil {
 		return err
 	}
-	// A refresh that this job began must be written before the process ends,
-	// also when it is told to stop in the middle.
+	// A refresh that this job began must be stored before the process ends, even
+	// if a signal stops the job.
 	defer func() {
 		closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace)
 		defer cancel()
@@ -91,7 +91,7 @@ func run(ctx context.Context, log *slog.Logger) (err error) {
 	return nil
 }
 
-// outcome is what became of one user.
+// outcome is the result for one user.
 type outcome int
 
 const (
@@ -120,8 +120,8 @@ func (j *job) run(ctx context.Context, users []string) {
 	_ = group.Wait()
 }
 
-// act does the work for one user. Tokens are not its business: Client refreshes
-// them when they are due, once, whatever else runs.
+// act does the work for one user. It does not handle tokens: Client refreshes them
+// when they are due, once, whatever else runs.
 func (j *job) act(ctx context.Context, user string) outcome {
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
@@ -154,7 +154,7 @@ func (j *job) report() {
 		fmt.Println("  " + strings.Join(users, "\n  "))
 	}
 	if users := by[later]; len(users) > 0 {
-		fmt.Println("These could not be served this time; run it again:")
+		fmt.Println("These failed this time; run it again:")
 		fmt.Println("  " + strings.Join(users, "\n  "))
 	}
 }

@@ -8,9 +8,9 @@ import (
 	"github.com/mxmconnect/mxmconnect/core/mxmtest"
 )
 
-// inventUsers makes users who have connected long ago. Their refresh tokens are
-// moved in as from code that kept them by hand. Some access tokens have run
-// out since, and one user has withdrawn consent.
+// inventUsers invents users who connected long ago, and imports their refresh
+// tokens, as from code that kept them by hand. Some access tokens have expired
+// since, and one user has withdrawn consent.
 func inventUsers(ctx context.Context, auth *core.Auth, fake *mxmtest.Server) (users []string, err error) {
 	for i := range 12 {
 		token := fake.Issue(fmt.Sprintf("mxm:1%020d", i+1)).RefreshToken

@@ -110,7 +110,7 @@ func TestReadOnlyServer(t *testing.T) {
 	require.NoError(t, again.Close())
 }
 
-// R-ST-7: grants are read from the primary only.
+// Grants are read from the primary only.
 func TestReplicaIsRefused(t *testing.T) {
 	p := engines.StartPostgres(t)
 	p.Stop()
@@ -232,7 +232,7 @@ func TestSynchronousFailoverLosesNothing(t *testing.T) {
 	require.Equal(t, "v1", version(t, s, "g"))
 }
 
-// R-ST-4: a dump holds no token under which a session is found.
+// A dump holds no token under which a session is found.
 func TestDumpHoldsNoSessionToken(t *testing.T) {
 	p := engines.StartPostgres(t)
 	s, _ := open(t, p.URL())

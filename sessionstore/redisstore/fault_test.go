@@ -172,7 +172,7 @@ func TestFailoverThatLosesTheLastWrite(t *testing.T) {
 	require.False(t, found)
 }
 
-// R-ST-4: what is on the disk holds no token under which a session is found.
+// What is on the disk holds no token under which a session is found.
 func TestDumpHoldsNoSessionToken(t *testing.T) {
 	r := engines.StartRedis(t)
 	s, client := open(t, &redis.Options{Addr: r.Addr})

@@ -133,7 +133,6 @@ func TestTwoPrefixesAreTwoStores(t *testing.T) {
 	require.Equal(t, "v2", version(t, b, "g"))
 }
 
-// R-ST-6
 func TestWarnsWhenTheServerMayEvict(t *testing.T) {
 	for _, tt := range []struct {
 		args []string

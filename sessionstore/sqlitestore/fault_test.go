@@ -101,7 +101,7 @@ func TestLockedByAnotherProcess(t *testing.T) {
 	require.Equal(t, "v3", version(t, s, "g"))
 }
 
-// R-ST-8: what was acknowledged survives a kill -9.
+// What was acknowledged survives a kill -9.
 func TestProcessKilled(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "app.db")
 	for range 5 {
@@ -201,7 +201,7 @@ func TestReadOnly(t *testing.T) {
 	require.NoError(t, s.CommitGrant(ctx, "g", "v1", core.Record{Version: "v2"}))
 }
 
-// R-ST-4: the files hold no token under which a session is found.
+// The files hold no token under which a session is found.
 func TestFilesHoldNoSessionToken(t *testing.T) {
 	dir := t.TempDir()
 	s := open(t, filepath.Join(dir, "app.db"))

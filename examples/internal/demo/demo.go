@@ -1,5 +1,5 @@
-// Package demo is what the demo app is in every framework: its settings, its
-// answers and its page. The three programs add the framework.
+// Package demo is the part of the demo app that all frameworks share: its
+// settings, its answers and its page. The three programs add the framework.
 package demo
 
 import (
@@ -28,7 +28,7 @@ type Demo struct {
 	offline  bool
 }
 
-// Run serves the app, routed by a framework, until the process is told to end.
+// Run serves the app, with a framework's router, until the process gets a signal.
 func Run(route func(*Demo) http.Handler) {
 	setup.Main(func(ctx context.Context, log *slog.Logger) error { return run(ctx, log, route) })
 }

@@ -14,9 +14,9 @@ import (
 	"github.com/mxmconnect/mxmconnect/core"
 )
 
-// Handler is a page of the app in no framework's terms: it writes what goes well
-// and returns what goes wrong before the first byte, as core does. userID is
-// the signed-in user, or "".
+// Handler is a page of the app, without a framework. As core does, it writes on
+// success, and returns an error before the first byte otherwise. userID is the
+// signed-in user, or "".
 type Handler func(w http.ResponseWriter, r *http.Request, userID string) error
 
 // The outcomes of the app's own routes.
@@ -32,15 +32,15 @@ const (
 	maxWait    = 30_000
 )
 
-// Health answers load balancers. It is outside the session middleware, so it
-// touches no session.
+// Health answers load balancers. It is outside the session middleware and loads
+// no session.
 func (d *Demo) Health(w http.ResponseWriter, _ *http.Request, _ string) error {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	_, _ = io.WriteString(w, "ok")
 	return nil
 }
 
-// Me says who is signed in.
+// Me answers who is signed in.
 func (d *Demo) Me(w http.ResponseWriter, _ *http.Request, userID string) error {
 	return writeJSON(w, map[string]string{"user_id": userID})
 }
@@ -62,8 +62,8 @@ func (d *Demo) Verify(w http.ResponseWriter, r *http.Request, userID string) err
 	return writeJSON(w, map[string]bool{"active": true})
 }
 
-// Slow is Me after a while, with a change of the session before it: what
-// happens elsewhere meanwhile, such as a sign-out, must not be undone.
+// Slow changes the session, waits, and answers as Me does. Its late save must not
+// undo what happened meanwhile, such as a sign-out.
 func (d *Demo) Slow(w http.ResponseWriter, r *http.Request, userID string) error {
 	ms, err := strconv.ParseUint(r.URL.Query().Get("ms"), 10, 64)
 	if err != nil || ms > maxWait {
@@ -77,10 +77,10 @@ func (d *Demo) Slow(w http.ResponseWriter, r *http.Request, userID string) error
 	return d.Me(w, r, userID)
 }
 
-// NotFound answers for every address that is not one of the app's.
+// NotFound answers at every address that the app does not have.
 func (d *Demo) NotFound(http.ResponseWriter, *http.Request, string) error { return ErrNotFound }
 
-// WrongMethod answers for the app's addresses with any other method than GET.
+// WrongMethod answers at the app's addresses for every method but GET.
 func (d *Demo) WrongMethod(w http.ResponseWriter, _ *http.Request, _ string) error {
 	w.Header().Set("Allow", "GET, HEAD")
 	return core.ErrMethod

@@ -12,7 +12,7 @@ import (
 	"github.com/mxmconnect/mxmconnect/examples/internal/page"
 )
 
-// pagePatience is how long the page waits for Musixmatch: it is of use without.
+// pagePatience is how long the page waits for Musixmatch. It is useful without it.
 const pagePatience = 3 * time.Second
 
 //go:embed page.html
@@ -33,16 +33,16 @@ type pageView struct {
 // check is a call to Musixmatch as the page shows it.
 type check struct {
 	OK   bool
-	Code string // why not
+	Code string // the error code if it failed
 	Text string
 }
 
-// Reconnect reports whether one of the calls says that the connection is over.
+// Reconnect reports whether a call says that the grant is lost.
 func (v pageView) Reconnect() bool {
 	return v.API.Code == core.ErrReconnect.Code || v.Verify.Code == core.ErrReconnect.Code
 }
 
-// Home is the page.
+// Home answers with the page.
 func (d *Demo) Home(w http.ResponseWriter, r *http.Request, userID string) error {
 	view := pageView{
 		UserID: userID, LoginURL: d.Auth.LoginURL(""), BasePath: basePath,

@@ -1,5 +1,5 @@
-// Package page writes the examples' HTML: one style, a policy that loads
-// nothing from anywhere, and no script.
+// Package page writes the examples' HTML. All pages share one style, use no
+// script, and have a policy that loads nothing from other sites.
 package page
 
 import (
@@ -31,8 +31,8 @@ func Parse(source string) *template.Template {
 	return template.Must(template.Must(t.Parse(layout)).Parse(source))
 }
 
-// Write answers with a page. Its forms lead to this site, and to formOrigins: a
-// browser applies the policy to where an answer to a form redirects, too.
+// Write answers with a page. Its forms may lead to this site and to formOrigins. A
+// browser checks the redirects that answer a form, too.
 func Write(w http.ResponseWriter, t *template.Template, data any, formOrigins ...string) error {
 	var body bytes.Buffer
 	if err := t.Execute(&body, data); err != nil {

@@ -1,6 +1,5 @@
-// Package setup holds what every example does before it can begin: it reads the
-// environment, starts a fake Musixmatch when there are no credentials, and
-// ends in an orderly way.
+// Package setup starts and stops the examples: it reads the environment, starts a
+// fake Musixmatch if there are no credentials, and shuts down in good order.
 package setup
 
 import (
@@ -17,8 +16,8 @@ import (
 	"github.com/mxmconnect/mxmconnect/core"
 )
 
-// Mistake is a variable of the environment with a value that cannot be used. It
-// says what is wrong and never what the value is: it may be a secret.
+// Mistake is an environment variable with an invalid value. It says what is wrong,
+// and never prints the value, which may be a secret.
 type Mistake struct{ Variable, Problem string }
 
 // Error implements error.
@@ -72,7 +71,7 @@ func (e *Environment) Keys(variable string) (keys [][]byte) {
 	return keys
 }
 
-// decodeBase64 takes both alphabets, padded or not: all are in use for keys.
+// decodeBase64 takes both alphabets, padded or not, since tools differ.
 func decodeBase64(text string) ([]byte, error) {
 	text = strings.NewReplacer("-", "+", "_", "/").Replace(strings.TrimRight(text, "="))
 	return base64.RawStdEncoding.Strict().DecodeString(text)
@@ -99,8 +98,8 @@ func OriginOf(rawURL string) string {
 	return u.Scheme + "://" + strings.ToLower(u.Host)
 }
 
-// Listen listens where ADDR says, and returns the origin that browsers reach it
-// by, or "" if ADDR names no host.
+// Listen listens at ADDR, and returns the origin that browsers use for it, or ""
+// if ADDR names no host.
 func (e *Environment) Listen() (l net.Listener, origin string) {
 	addr := e.Get("ADDR", "127.0.0.1:8080")
 	host, port, err := net.SplitHostPort(addr)
@@ -110,7 +109,7 @@ func (e *Environment) Listen() (l net.Listener, origin string) {
 	}
 	l, err = net.Listen("tcp", addr)
 	if err != nil {
-		e.Reject("ADDR", "cannot be listened on ("+addr+"): "+cause(err).Error())
+		e.Reject("ADDR", "is not available ("+addr+"): "+cause(err).Error())
 		return nil, ""
 	}
 	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
@@ -129,7 +128,7 @@ func (e *Environment) RedirectURL(origin string) string {
 	return cmp.Or(own, origin+"/auth/musixmatch/callback")
 }
 
-// cause is the innermost error, which names no more than what went wrong.
+// cause returns the innermost error, which contains no address.
 func cause(err error) error {
 	for {
 		inner := errors.Unwrap(err)
@@ -140,13 +139,13 @@ func cause(err error) error {
 	}
 }
 
-// variables are where the examples take the fields of core.Config from.
+// variables names the variable of each field of core.Config.
 var variables = map[string]string{
 	"ClientID": "MXM_CLIENT_ID", "ClientSecret": "MXM_CLIENT_SECRET", "RedirectURL": "MXM_REDIRECT_URL",
 	"BaseURL": "MXM_BASE_URL", "APIOrigins": "MXM_API_URL", "RefreshTimeout": "MXM_REFRESH_TIMEOUT", "Keys": "MXM_KEYS",
 }
 
-// NewAuth is core.New, with errors that name variables instead of fields.
+// NewAuth is core.New, but its errors name variables instead of fields.
 func NewAuth(cfg core.Config) (*core.Auth, error) {
 	auth, err := core.New(cfg)
 	if err == nil {
@@ -163,7 +162,7 @@ func NewAuth(cfg core.Config) (*core.Auth, error) {
 	return nil, cmp.Or(env.Err(), err)
 }
 
-// RandomKeys makes a sealing key for a process that shares nothing with others.
+// RandomKeys returns a sealing key for a process that shares no store.
 func RandomKeys() [][]byte {
 	key := make([]byte, 32)
 	rand.Read(key)

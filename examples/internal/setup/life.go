@@ -19,14 +19,13 @@ import (
 // grace is how long requests, and then refreshes, may take to finish.
 const grace = 45 * time.Second
 
-// Main runs an example until it is done, or ctx is because of SIGINT or
-// SIGTERM. It exits with status 2 if a variable of the environment is to
-// blame, and with 1 after any other error.
+// Main runs an example. SIGINT and SIGTERM cancel its ctx. Main exits with status 2
+// if an environment variable is wrong, and with 1 after any other error.
 func Main(run func(ctx context.Context, log *slog.Logger) error) {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second signal does not wait
 	log := slog.New(slog.NewJSONHandler(os.Stderr, nil))
-	slog.SetDefault(log) // for what drivers have to say
+	slog.SetDefault(log) // drivers use it
 	err := run(ctx, log)
 	if err == nil {
 		return
@@ -40,8 +39,8 @@ func Main(run func(ctx context.Context, log *slog.Logger) error) {
 }
 
 // Serve answers requests until ctx is done. Then it accepts no more, finishes
-// those it has, and waits until refreshes in flight are written: a token that
-// was spent and whose successor nobody wrote down is a lost user.
+// those under way, and waits until refreshes in flight are stored. A user whose
+// new tokens nobody stores has to sign in again.
 func Serve(ctx context.Context, l net.Listener, handler http.Handler, auth *core.Auth, log *slog.Logger) error {
 	server := http.Server{
 		Handler:           handler,

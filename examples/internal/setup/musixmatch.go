@@ -9,8 +9,8 @@ import (
 )
 
 // Musixmatch returns the configuration of the client in MXM_CLIENT_ID and
-// MXM_CLIENT_SECRET. If both are empty the example is offline: a fake
-// Musixmatch, which the caller closes, takes the place of the real one.
+// MXM_CLIENT_SECRET. If both are empty the example is offline, and a fake
+// Musixmatch replaces the real one. The caller closes it.
 func (e *Environment) Musixmatch(redirectURL string) (core.Config, *mxmtest.Server) {
 	cfg := core.Config{
 		ClientID:       os.Getenv("MXM_CLIENT_ID"),

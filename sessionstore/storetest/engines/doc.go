@@ -4,5 +4,5 @@
 // own, gone when the test ends.
 //
 // A test whose server is not installed is skipped and names the Debian package;
-// with MXM_TEST_REQUIRE_SERVERS=1 it fails.
+// with MXM_TEST_ALL=1 it fails.
 package engines

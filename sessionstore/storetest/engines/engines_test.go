@@ -83,7 +83,7 @@ func TestMissingServer(t *testing.T) {
 	}
 	for required, want := range map[string]string{"0": "--- SKIP", "1": "--- FAIL"} {
 		cmd := exec.Command(os.Args[0], "-test.run=^TestMissingServer$", "-test.v")
-		cmd.Env = append(os.Environ(), "MXM_INNER=1", "PATH="+t.TempDir(), "MXM_TEST_REQUIRE_SERVERS="+required)
+		cmd.Env = append(os.Environ(), "MXM_INNER=1", "PATH="+t.TempDir(), "MXM_TEST_ALL="+required)
 		out, _ := cmd.CombinedOutput()
 		require.Contains(t, string(out), want)
 		require.Contains(t, string(out), "Debian package redis-server")

@@ -16,6 +16,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/mxmconnect/mxmconnect/internal/testall"
 )
 
 const startTimeout = 30 * time.Second
@@ -25,7 +27,7 @@ func need(t testing.TB, binary, pkg string) (path string) {
 	if path = find(binary); path != "" {
 		return path
 	}
-	if os.Getenv("MXM_TEST_REQUIRE_SERVERS") == "1" {
+	if testall.Set() {
 		t.Fatalf("%s is not installed; it is in the Debian package %s", binary, pkg)
 	}
 	t.Skipf("%s is not installed; it is in the Debian package %s", binary, pkg)

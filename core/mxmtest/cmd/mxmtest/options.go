@@ -103,7 +103,7 @@ func choice[T any](f *flag.FlagSet, name, usage, value string, to *T, words map[
 	f.Func(name, usage+" (default "+value+")", func(v string) error {
 		chosen, ok := words[v]
 		if !ok {
-			return errors.New("not one of the words it may be")
+			return errors.New("unknown value; -h lists the values")
 		}
 		*to = chosen
 		return nil

@@ -63,9 +63,9 @@ const (
 	end   = "<!-- compare: end -->"
 )
 
-// writeREADME replaces what is between the markers of the README in file, and
-// puts the chart beside it.
-func writeREADME(file, report, chart string) error {
+// writePage replaces what is between the markers of the page in file, and puts
+// the chart beside it.
+func writePage(file, report, chart string) error {
 	old, err := os.ReadFile(file)
 	if err != nil {
 		return err

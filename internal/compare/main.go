@@ -2,7 +2,7 @@
 // for the same work, all in one run, and prints the result as a table:
 //
 //	go run .                  # about two minutes
-//	go run . -write ../README.md
+//	go run . -write ../../docs/measured.md
 //
 // It is a module of its own, so that nobody who uses mxmconnect compiles its
 // peers. They are used as their documentation shows. Every contender of a group
@@ -21,7 +21,7 @@ import (
 
 func main() {
 	effort := effort{}
-	write := flag.String("write", "", "the `README` whose part between the markers is replaced; compare.svg goes beside it")
+	write := flag.String("write", "", "the `page` whose part between the markers is replaced; compare.svg goes beside it")
 	only := flag.String("only", "", "measure only groups whose `title` contains this")
 	profile := flag.String("profile", "", "write a CPU profile of mxmconnect's contenders to this `file`")
 	flag.DurationVar(&effort.round, "round", 25*time.Millisecond, "how long a contender is measured at a time")
@@ -73,7 +73,7 @@ func run(e effort, sessions int, only, write, profile string) error {
 		return nil
 	}
 	image := "![Time per piece of work, mxmconnect and others](" + chartName + ")\n\n"
-	return writeREADME(write, report(results, storms, image), chart(results))
+	return writePage(write, report(results, storms, image), chart(results))
 }
 
 // groups is what is compared.

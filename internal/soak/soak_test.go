@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
+	"github.com/mxmconnect/mxmconnect/internal/testall"
 	"github.com/mxmconnect/mxmconnect/sessionstore/storetest/engines"
 )
 
@@ -35,16 +36,10 @@ func command(t *testing.T, flags string) *exec.Cmd {
 	return cmd
 }
 
-func takesSeconds(t *testing.T) {
-	if testing.Short() {
-		t.Skip("takes some seconds")
-	}
-}
-
 // soak runs it here, so that a test can look at the ledger.
 func soak(t *testing.T, flags string) *report {
 	t.Helper()
-	takesSeconds(t)
+	testall.Long(t)
 	var out bytes.Buffer
 	o, err := parse(strings.Fields(flags), &out)
 	require.NoError(t, err, out.String())
@@ -80,7 +75,7 @@ func TestSums(t *testing.T) {
 
 // Instances that overwrite each other's records lose users, and are convicted.
 func TestMutantIsConvicted(t *testing.T) {
-	takesSeconds(t)
+	testall.Long(t)
 	cmd := command(t, "-store sqlite -instances 2 -users 60 -for 9s -pace 300ms -life 5s -refresh-timeout 1s -faults none -mutant lastwrite -seed 1")
 	out, err := cmd.CombinedOutput()
 	var exit *exec.ExitError
@@ -116,7 +111,6 @@ func TestKillsOnRedis(t *testing.T) {
 }
 
 func TestCtrlC(t *testing.T) {
-	takesSeconds(t)
 	var out bytes.Buffer
 	cmd := command(t, "-store memory -instances 1 -users 5 -for 1h -pace 100ms")
 	cmd.Stdout, cmd.Stderr = &out, &out

@@ -23,6 +23,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/mxmconnect/mxmconnect/core/mxmtest"
+	"github.com/mxmconnect/mxmconnect/internal/testall"
 )
 
 var screenshots = flag.String("screenshots", "", "a directory to leave pictures in")
@@ -55,7 +56,7 @@ func startDemo(t *testing.T, name string, srv *mxmtest.Server, env ...string) st
 			return
 		}
 		cmd := exec.Command("go", "build", "-o", built.dir+"/", "./examples/nethttp", "./examples/gin", "./examples/echo", "./examples/link", "./examples/byosession")
-		cmd.Dir = ".."
+		cmd.Dir = "../.."
 		cmd.Stderr = os.Stderr
 		built.err = cmd.Run()
 	})
@@ -105,7 +106,7 @@ func openBrowser(t *testing.T) *browser {
 	t.Helper()
 	path, err := exec.LookPath("chromium")
 	if err != nil {
-		if os.Getenv("MXM_TEST_REQUIRE_SERVERS") == "1" {
+		if testall.Set() {
 			require.FailNow(t, "chromium is not installed (Debian package chromium)")
 		}
 		t.Skip("chromium is not installed (Debian package chromium)")

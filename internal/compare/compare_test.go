@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/mxmconnect/mxmconnect/internal/testall"
 )
 
 func redisForTest(t *testing.T) *redisServer {
@@ -18,7 +20,7 @@ func redisForTest(t *testing.T) *redisServer {
 	}
 	t.Cleanup(r.stop)
 	if !r.running() {
-		if os.Getenv("MXM_TEST_REQUIRE_SERVERS") == "1" {
+		if testall.Set() {
 			t.Fatal("redis-server is not installed; it is in the Debian package redis-server")
 		}
 		t.Log("redis-server is not installed; it is in the Debian package redis-server")
@@ -69,18 +71,19 @@ func TestStampede(t *testing.T) {
 	}
 }
 
-// The README's table and chart are this program's, of today's contenders.
-func TestREADMEHasTheTable(t *testing.T) {
-	readme, err := os.ReadFile("../README.md")
+// The table and the chart of docs/measured.md are this program's, of today's
+// contenders.
+func TestPageHasTheTable(t *testing.T) {
+	page, err := os.ReadFile(filepath.Join("..", "..", "docs", "measured.md"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, rest, ok1 := strings.Cut(string(readme), begin)
+	_, rest, ok1 := strings.Cut(string(page), begin)
 	section, _, ok2 := strings.Cut(rest, end)
 	if !ok1 || !ok2 {
 		t.Fatal("the markers are missing")
 	}
-	svg, err := os.ReadFile(filepath.Join("..", chartName))
+	svg, err := os.ReadFile(filepath.Join("..", "..", "docs", chartName))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -95,12 +98,12 @@ func TestREADMEHasTheTable(t *testing.T) {
 	if !r.running() {
 		t.Skip("without Redis there are fewer rows")
 	}
-	const rerun = "; generate it anew: (cd compare && go run . -write ../README.md)"
+	const rerun = "; generate it anew: (cd internal/compare && go run . -write ../../docs/measured.md)"
 	for _, g := range groups(r) {
 		rows := "| " + g.title + " | "
 		for _, c := range g.contenders {
 			if !strings.Contains(section, rows+bold(c.name, c.ours)+" | ") {
-				t.Errorf("the README's table lacks %s, %s%s", g.title, c.name, rerun)
+				t.Errorf("the page's table lacks %s, %s%s", g.title, c.name, rerun)
 			}
 			if !strings.Contains(string(svg), ">"+c.name+"<") {
 				t.Errorf("%s lacks %s, %s%s", chartName, g.title, c.name, rerun)
@@ -110,20 +113,20 @@ func TestREADMEHasTheTable(t *testing.T) {
 	}
 	for _, rec := range recipes() {
 		if !strings.Contains(section, rec.name) {
-			t.Errorf("the README's table lacks %s%s", rec.name, rerun)
+			t.Errorf("the page's table lacks %s%s", rec.name, rerun)
 		}
 	}
 }
 
-func TestWriteREADMEReplacesOnlyItsPart(t *testing.T) {
-	file := filepath.Join(t.TempDir(), "README.md")
+func TestWritePageReplacesOnlyItsPart(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "page.md")
 	write := func(text string) {
 		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
 	write("above\n" + begin + "old\n" + end + "below\n")
-	if err := writeREADME(file, "new\n", "<svg/>"); err != nil {
+	if err := writePage(file, "new\n", "<svg/>"); err != nil {
 		t.Fatal(err)
 	}
 	got, err := os.ReadFile(file)
@@ -135,7 +138,7 @@ func TestWriteREADMEReplacesOnlyItsPart(t *testing.T) {
 		t.Errorf("got %q", text)
 	}
 	write("no markers\n")
-	if err := writeREADME(file, "new\n", "<svg/>"); err == nil {
-		t.Error("a README without markers was accepted")
+	if err := writePage(file, "new\n", "<svg/>"); err == nil {
+		t.Error("a page without markers was accepted")
 	}
 }

@@ -1,4 +1,4 @@
-module github.com/mxmconnect/mxmconnect/browsertest
+module github.com/mxmconnect/mxmconnect/internal/browsertest
 
 go 1.26.0
 
@@ -18,4 +18,4 @@ require (
 	golang.org/x/sync v0.24.0 // indirect
 )
 
-replace github.com/mxmconnect/mxmconnect => ../
+replace github.com/mxmconnect/mxmconnect => ../../

@@ -1,4 +1,4 @@
-module github.com/mxmconnect/mxmconnect/compare
+module github.com/mxmconnect/mxmconnect/internal/compare
 
 go 1.26.0
 
@@ -76,4 +76,4 @@ require (
 	google.golang.org/protobuf v1.36.11 // indirect
 )
 
-replace github.com/mxmconnect/mxmconnect => ../
+replace github.com/mxmconnect/mxmconnect => ../../

@@ -5,7 +5,7 @@
 // lost and the store breaks down. In the end it prints a ledger: who lost what,
 // why, and whether anybody could have helped it.
 //
-//	go run ./soak -store redis -instances 3 -users 300 -for 10m
+//	go run ./internal/soak -store redis -instances 3 -users 300 -for 10m
 //
 // The fake Musixmatch and its books are in this process, the instances are
 // processes of their own, and so is the store: a kill never takes the books. The
