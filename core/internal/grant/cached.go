@@ -2,6 +2,7 @@ package grant
 
 import (
 	"context"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/oauth2"
@@ -18,6 +19,26 @@ type served struct {
 	at         musixmatch.Moment
 	fresh      time.Duration // for so long after at it is served without a look at the store
 	valid      time.Duration // for so long it is served when there is nothing better
+	agreed     atomic.Int64  // when the wall clock was last asked, on the monotonic one
+}
+
+// wallEvery is how rarely the wall clock is asked on the hot path, where it
+// would be most of the cost: after so much monotonic time, or when none has passed.
+const wallEvery = 50 * time.Millisecond
+
+func (m *Manager) isFresh(s *served) bool {
+	elapsed := m.clock.Elapsed()
+	if elapsed-s.at.Elapsed >= s.fresh {
+		return false
+	}
+	if since := elapsed - time.Duration(s.agreed.Load()); since > 0 && since < wallEvery {
+		return true
+	}
+	if m.clock.Since(s.at) >= s.fresh {
+		return false
+	}
+	s.agreed.Store(int64(elapsed))
+	return true
 }
 
 // left is how much life the grant's access token has, as far as scheduling is
@@ -47,7 +68,7 @@ func (m *Manager) serve(e *entry, gr grant) *served {
 		return nil
 	}
 	left := m.left(gr)
-	s := &served{generation: gr.Generation, at: m.clock(), valid: left}
+	s := &served{generation: gr.Generation, at: m.clock.Now(), valid: left}
 	s.fresh = min(m.intentLease, left-m.window(max(gr.ExpiresIn, shortestLife), e.early))
 	if gr.Refresh == "" {
 		s.fresh = min(m.intentLease, left)
@@ -63,12 +84,10 @@ func (m *Manager) serve(e *entry, gr grant) *served {
 // serveFor serves a token, which was read just now, for d without another look
 // at the store: at most for a lease, since somebody elsewhere may disconnect.
 func (f *flight) serveFor(s *served, d time.Duration) *served {
-	longer := *s
-	longer.at = f.m.clock()
-	longer.fresh = min(d, f.m.intentLease)
+	longer := &served{token: s.token, generation: s.generation, at: f.m.clock.Now(), fresh: min(d, f.m.intentLease)}
 	longer.valid = max(s.valid-f.m.clock.Since(s.at), longer.fresh)
-	f.e.show(&longer, s.generation)
-	return &longer
+	f.e.show(longer, s.generation)
+	return longer
 }
 
 // learnTime lets the server say what time it is, if it has not yet. Until then

@@ -79,7 +79,7 @@ func (m *Manager) token(ctx context.Context, sub, rejected string) result {
 	defer timer.Stop()
 	for {
 		e := m.entries.locked(sub)
-		if s := e.cached.Load(); s != nil && m.clock.Since(s.at) < s.fresh && s.token.AccessToken != rejected {
+		if s := e.cached.Load(); s != nil && m.isFresh(s) && s.token.AccessToken != rejected {
 			e.mu.Unlock()
 			return result{served: s}
 		}

@@ -135,7 +135,7 @@ func New(o Options) *Manager {
 // or nil. It takes no lock and allocates nothing.
 func (m *Manager) Cached(sub string) *oauth2.Token {
 	if e := m.entries.find(sub); e != nil {
-		if s := e.cached.Load(); s != nil && m.clock.Since(s.at) < s.fresh {
+		if s := e.cached.Load(); s != nil && m.isFresh(s) {
 			return s.token
 		}
 	}

@@ -32,7 +32,7 @@ func (f *flight) announce() step {
 	if !f.acquire() {
 		return f.land(result{err: unavailable(errClosed)})
 	}
-	began := f.m.clock()
+	began := f.m.clock.Now()
 	stop := f.offerIfSlow()
 	own, out, err := f.writeIntent(f.attempt())
 	stop()

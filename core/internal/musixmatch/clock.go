@@ -8,7 +8,15 @@ import (
 
 // Clock reads the time of the process: a wall clock, which may be wrong and may
 // jump, and a monotonic one, which stands still while the machine is suspended.
-type Clock func() Moment
+type Clock struct {
+	now     func() Moment
+	elapsed func() time.Duration
+}
+
+// NewClock returns a clock that reads now.
+func NewClock(now func() Moment) Clock {
+	return Clock{now, func() time.Duration { return now().Elapsed }}
+}
 
 // Moment is a reading of both clocks.
 type Moment struct {
@@ -19,20 +27,28 @@ type Moment struct {
 // SystemClock is the clock of this process.
 func SystemClock() Clock {
 	start := time.Now()
-	return func() Moment {
-		now := time.Now()
-		return Moment{now.UnixNano(), now.Sub(start)}
+	return Clock{
+		now: func() Moment {
+			now := time.Now()
+			return Moment{now.UnixNano(), now.Sub(start)}
+		},
+		elapsed: func() time.Duration { return time.Since(start) },
 	}
 }
 
+// Now reads both clocks.
+func (c Clock) Now() Moment { return c.now() }
+
+// Elapsed reads the monotonic clock, for half the price.
+func (c Clock) Elapsed() time.Duration { return c.elapsed() }
+
 // Since returns the time since m, by the clock that says more.
-func (c Clock) Since(m Moment) time.Duration {
-	now := c()
+func (c Clock) Since(m Moment) time.Duration { return c.now().Since(m) }
+
+// Since returns the time from m to now, by the clock that says more.
+func (now Moment) Since(m Moment) time.Duration {
 	return max(now.Elapsed-m.Elapsed, time.Duration(now.Wall-m.Wall))
 }
-
-// Elapsed is the monotonic clock alone.
-func (c Clock) Elapsed() time.Duration { return c().Elapsed }
 
 // ServerClock follows the authorization server's clock by the Date of its
 // answers, so that a wrong clock of ours costs one early refresh and no more.
@@ -73,7 +89,7 @@ func (s *ServerClock) Read(header string, took time.Duration) (date time.Time, o
 			server = latest
 		}
 	}
-	s.known, s.at, s.server = true, s.clock(), server
+	s.known, s.at, s.server = true, s.clock.Now(), server
 	return date, true
 }
 
@@ -83,7 +99,7 @@ func (s *ServerClock) Now() (t time.Time, known bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.known {
-		return time.Unix(0, s.clock().Wall), false
+		return time.Unix(0, s.clock.Now().Wall), false
 	}
 	return s.estimate(), true
 }

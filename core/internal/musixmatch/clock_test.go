@@ -14,7 +14,7 @@ type hands struct {
 }
 
 func (h *hands) clock() Clock {
-	return func() Moment { return Moment{h.wall.UnixNano(), h.elapsed} }
+	return NewClock(func() Moment { return Moment{h.wall.UnixNano(), h.elapsed} })
 }
 
 func TestServerClockFollowsTheServer(t *testing.T) {
