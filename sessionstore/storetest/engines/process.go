@@ -3,6 +3,7 @@
 package engines
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"net"
@@ -62,7 +63,8 @@ type Process struct {
 	args  []string
 	attr  *syscall.SysProcAttr
 	ready func() error
-	limit int64 // of the size of a file in bytes, or 0
+	limit int64          // of the size of a file in bytes, or 0
+	stop  syscall.Signal // what asks it to shut down; 0: SIGINT
 
 	cmd  *exec.Cmd
 	done chan struct{}
@@ -114,7 +116,7 @@ func (p *Process) launch() {
 func (p *Process) Kill() { p.t.Helper(); p.end(syscall.SIGKILL) }
 
 // Stop asks it to shut down in good order, and waits until it has.
-func (p *Process) Stop() { p.t.Helper(); p.end(syscall.SIGINT) }
+func (p *Process) Stop() { p.t.Helper(); p.end(cmp.Or(p.stop, syscall.SIGINT)) }
 
 func (p *Process) end(sig syscall.Signal) {
 	p.t.Helper()
