@@ -153,7 +153,7 @@ func stampede(t *testing.T, processes int, reuse mxmtest.ReusePolicy, env ...str
 
 // Instances are restarted in turn under load: nobody notices, nothing is lost.
 func TestRollingRestarts(t *testing.T) {
-	for _, engine := range []string{"redis", "postgres"} {
+	for _, engine := range []string{"redis", "postgres", "mariadb"} {
 		for _, instances := range []int{2, 4} {
 			t.Run(fmt.Sprintf("%s, %d instances", engine, instances), func(t *testing.T) {
 				if engine != "redis" || instances != 2 {
@@ -169,7 +169,7 @@ func TestRollingRestarts(t *testing.T) {
 // killed process may have to connect again, and no spent token is presented.
 func TestRandomKills(t *testing.T) {
 	testall.Long(t)
-	for _, engine := range []string{"redis", "postgres"} {
+	for _, engine := range []string{"redis", "postgres", "mariadb"} {
 		for _, instances := range []int{2, 4} {
 			t.Run(fmt.Sprintf("%s, %d instances", engine, instances), func(t *testing.T) { chaos(t, engine, instances, true) })
 		}

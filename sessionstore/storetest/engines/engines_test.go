@@ -54,8 +54,8 @@ func TestPostgresSurvivesAKill(t *testing.T) {
 
 func TestMariaDBSurvivesAKill(t *testing.T) {
 	m := engines.StartMariaDB(t)
-	m.Admin("CREATE TABLE app.canary (x text)")
-	m.Admin("INSERT INTO app.canary VALUES ('sings')")
+	m.Admin("CREATE TABLE canary (x text)")
+	m.Admin("INSERT INTO canary VALUES ('sings')")
 	m.Kill()
 	m.Start()
 	require.Contains(t, m.Dump(), "'sings'")
@@ -68,12 +68,12 @@ func TestMariaDBSurvivesAKill(t *testing.T) {
 
 func TestReplicaFollowsAndIsPromoted(t *testing.T) {
 	m := engines.StartMariaDB(t)
-	m.Admin("CREATE TABLE app.canary (x text)")
+	m.Admin("CREATE TABLE canary (x text)")
 	replica := engines.StartReplica(t, m.Addr)
-	m.Admin("INSERT INTO app.canary VALUES ('sings')")
+	m.Admin("INSERT INTO canary VALUES ('sings')")
 	require.Eventually(t, func() bool { return strings.Contains(replica.Dump(), "'sings'") }, 20*time.Second, 50*time.Millisecond)
 	replica.Promote()
-	replica.Admin("INSERT INTO app.canary VALUES ('flies')")
+	replica.Admin("INSERT INTO canary VALUES ('flies')")
 	require.Contains(t, replica.Dump(), "'flies'")
 	require.NotContains(t, m.Dump(), "'flies'")
 }

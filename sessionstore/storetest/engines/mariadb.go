@@ -104,7 +104,7 @@ func (m *MariaDB) Promote() {
 	m.Admin("SET GLOBAL read_only = OFF")
 }
 
-// Admin runs a statement as root.
+// Admin runs a statement as root, in the database app.
 func (m *MariaDB) Admin(statement string) {
 	m.t.Helper()
 	if err := m.admin(statement); err != nil {
@@ -115,6 +115,7 @@ func (m *MariaDB) Admin(statement string) {
 func (m *MariaDB) admin(statement string) error {
 	config := mysql.NewConfig()
 	config.Net, config.Addr, config.User = "tcp", m.Addr, "root"
+	config.DBName = "app"
 	config.Logger = log.New(io.Discard, "", 0)
 	connector, err := mysql.NewConnector(config)
 	if err != nil {

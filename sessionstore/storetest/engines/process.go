@@ -94,8 +94,8 @@ func (p *Process) Start() {
 func (p *Process) launch() {
 	p.t.Helper()
 	p.cmd = exec.Command(p.path, p.args...)
-	if p.limit > 0 {
-		p.cmd = exec.Command("/bin/sh", append([]string{"-c", `ulimit -f "$0" && exec "$@"`, strconv.FormatInt(p.limit/512, 10), p.path}, p.args...)...)
+	if p.limit > 0 { // with the signal at the limit ignored, writing is an error as on a full disk
+		p.cmd = exec.Command("/bin/sh", append([]string{"-c", `trap '' XFSZ && ulimit -f "$0" && exec "$@"`, strconv.FormatInt(p.limit/512, 10), p.path}, p.args...)...)
 	}
 	p.cmd.SysProcAttr = p.attr
 	p.cmd.Dir = os.TempDir()
