@@ -46,7 +46,7 @@ func BenchmarkFind(b *testing.B) {
 }
 
 func BenchmarkGrowth(b *testing.B) {
-	s, db := open(b, engines.StartMariaDB(b).DSN())
+	s, db := open(b, engines.StartMariaDB(b, "--innodb-buffer-pool-size=1G").DSN())
 	bare, err := db.PrepareContext(b.Context(), `SELECT data FROM mxm_sessions WHERE token = ?`)
 	require.NoError(b, err)
 	defer bare.Close()
