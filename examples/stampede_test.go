@@ -17,8 +17,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/mxmconnect/mxmconnect/core/mxmtest"
-	"github.com/mxmconnect/mxmconnect/sessionstore/storetest/engines"
 	"github.com/mxmconnect/mxmconnect/internal/testall"
+	"github.com/mxmconnect/mxmconnect/sessionstore/storetest/engines"
 )
 
 var (
