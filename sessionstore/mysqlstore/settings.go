@@ -1,6 +1,7 @@
 package mysqlstore
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -39,7 +40,7 @@ func (s settings) on(names ...string) bool {
 
 // isolation is that of the connection, such as REPEATABLE-READ.
 func (s settings) isolation() string {
-	return s["tx_isolation"] + strings.TrimPrefix(s["transaction_isolation"], s["tx_isolation"])
+	return cmp.Or(s["transaction_isolation"], s["tx_isolation"])
 }
 
 // check refuses a server or a connection with which the contract of a store
