@@ -21,6 +21,7 @@ var mayImport = map[string][]string{
 	"sessionstore/sqlitestore": nil,
 	"sessionstore/redisstore":  nil,
 	"sessionstore/pgxstore":    nil,
+	"sessionstore/mysqlstore":  nil,
 	"sessionstore/storetest":   {module + "core", module + "core/internal/", "github.com/alexedwards/scs/v2", "golang.org/x/oauth2", "golang.org/x/sync/"}, // and testing
 	"core/adaptertest":         nil,
 	"core/mxmotel":             nil,
@@ -35,6 +36,7 @@ var mustNotImport = map[string][]string{
 	"sessionstore/sqlitestore": {"net/http/httptest", module + "core/mxmtest", "github.com/redis/", "github.com/jackc/", "github.com/gin-gonic/", "github.com/labstack/", "testing"},
 	"sessionstore/redisstore":  {module + "core/mxmtest", "modernc.org/", "github.com/jackc/", "github.com/gin-gonic/", "github.com/labstack/", "testing"},
 	"sessionstore/pgxstore":    {module + "core/mxmtest", "modernc.org/", "github.com/redis/", "github.com/gin-gonic/", "github.com/labstack/", "testing"},
+	"sessionstore/mysqlstore":  {module + "core/mxmtest", "modernc.org/", "github.com/redis/", "github.com/jackc/", "github.com/gin-gonic/", "github.com/labstack/", "testing"},
 	"core/adaptertest":         {"github.com/gin-gonic/", "github.com/labstack/", "github.com/redis/", "github.com/jackc/", "modernc.org/", module + "nethttpmw", "github.com/stretchr/"},
 	"core/mxmotel":             {"github.com/gin-gonic/", "github.com/labstack/", "testing"},
 	"ginmw":                    {"github.com/labstack/", "github.com/redis/", "github.com/jackc/", "modernc.org/", module + "nethttpmw", module + "sessionstore/", "testing"},

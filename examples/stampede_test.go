@@ -80,18 +80,19 @@ func outcomeOf(t *testing.T, c *http.Client, url string) string {
 // and expiry, counted by the server, and nobody notices.
 func TestStampede(t *testing.T) {
 	for _, policy := range []struct {
-		name  string
-		reuse mxmtest.ReusePolicy
-	}{{"revoke family", mxmtest.RevokeFamily}, {"plain", mxmtest.Plain}} {
+		name      string
+		reuse     mxmtest.ReusePolicy
+		processes int
+	}{{"revoke family", mxmtest.RevokeFamily, 4}, {"plain", mxmtest.Plain, 2}} {
 		t.Run("1 process, memory, "+policy.name, func(t *testing.T) { stampede(t, 1, policy.reuse) })
 		stores := maps.Clone(sharedStores)
 		stores["redis cluster"] = func(t *testing.T) string { return engines.StartRedisCluster(t).URL() }
 		for name, open := range stores {
-			t.Run("2 processes, "+name+", "+policy.name, func(t *testing.T) {
+			t.Run(fmt.Sprintf("%d processes, %s, %s", policy.processes, name, policy.name), func(t *testing.T) {
 				if name != "redis" || policy.reuse == mxmtest.Plain {
 					testall.Long(t)
 				}
-				stampede(t, 2, policy.reuse, "MXM_STORE="+open(t), "MXM_KEYS="+goodKey)
+				stampede(t, policy.processes, policy.reuse, "MXM_STORE="+open(t), "MXM_KEYS="+goodKey)
 			})
 		}
 	}
@@ -153,7 +154,7 @@ func stampede(t *testing.T, processes int, reuse mxmtest.ReusePolicy, env ...str
 
 // Instances are restarted in turn under load: nobody notices, nothing is lost.
 func TestRollingRestarts(t *testing.T) {
-	for _, engine := range []string{"redis", "postgres"} {
+	for _, engine := range []string{"redis", "postgres", "mariadb"} {
 		for _, instances := range []int{2, 4} {
 			t.Run(fmt.Sprintf("%s, %d instances", engine, instances), func(t *testing.T) {
 				if engine != "redis" || instances != 2 {
@@ -169,7 +170,7 @@ func TestRollingRestarts(t *testing.T) {
 // killed process may have to connect again, and no spent token is presented.
 func TestRandomKills(t *testing.T) {
 	testall.Long(t)
-	for _, engine := range []string{"redis", "postgres"} {
+	for _, engine := range []string{"redis", "postgres", "mariadb"} {
 		for _, instances := range []int{2, 4} {
 			t.Run(fmt.Sprintf("%s, %d instances", engine, instances), func(t *testing.T) { chaos(t, engine, instances, true) })
 		}

@@ -17,6 +17,7 @@ var sharedStores = map[string]func(t *testing.T) string{
 	"sqlite":   func(t *testing.T) string { return "sqlite:" + filepath.Join(t.TempDir(), "demo.db") },
 	"redis":    func(t *testing.T) string { return engines.StartRedis(t).URL() },
 	"postgres": func(t *testing.T) string { return engines.StartPostgres(t).URL() },
+	"mariadb":  func(t *testing.T) string { return engines.StartMariaDB(t).URL() },
 }
 
 // eachStore runs a test on every engine that several processes can share.

@@ -28,16 +28,32 @@ func redisForTest(t *testing.T) *redisServer {
 	return r
 }
 
-// A contender that did its work wrong would panic. On Redis an authenticated
-// request of ours is exactly one command, with an idle timeout too, and none
-// where the client caches.
+func mariadbForTest(t *testing.T) *mariadbServer {
+	m, err := startMariaDB()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(m.stop)
+	if !m.running() {
+		if testall.Set() {
+			t.Fatal("mariadbd is not installed; it is in the Debian package mariadb-server")
+		}
+		t.Log("mariadbd is not installed; it is in the Debian package mariadb-server")
+	}
+	return m
+}
+
+// A contender that did its work wrong would panic. On Redis and MariaDB an
+// authenticated request of ours is exactly one command, on Redis with an idle
+// timeout too, and none where the client caches.
 func TestEverybodyDoesTheWork(t *testing.T) {
 	want := map[string]float64{
 		"authenticated request, Redis":                       1,
 		"authenticated request, Redis, with an idle timeout": 1,
 		"authenticated request, Redis, client-side caching":  0,
+		"authenticated request, MariaDB":                     1,
 	}
-	for _, g := range groups(redisForTest(t)) {
+	for _, g := range groups(redisForTest(t), mariadbForTest(t)) {
 		r, err := g.measure(effort{round: time.Millisecond, rounds: 1}, false)
 		if err != nil {
 			t.Fatal(err)
@@ -47,12 +63,12 @@ func TestEverybodyDoesTheWork(t *testing.T) {
 				t.Errorf("%s, %s: took %s", g.title, s.name, s.time)
 			}
 		}
-		expected, onRedis := want[g.title]
-		if !onRedis {
+		expected, counted := want[g.title]
+		if !counted {
 			expected = -1
 		}
 		if got := r.ours().commands; got != expected {
-			t.Errorf("%s: %v commands of Redis, want %v", g.title, got, expected)
+			t.Errorf("%s: %v commands of the server, want %v", g.title, got, expected)
 		}
 	}
 }
@@ -94,12 +110,12 @@ func TestPageHasTheTable(t *testing.T) {
 			t.Fatalf("%s: %v", chartName, err)
 		}
 	}
-	r := redisForTest(t)
-	if !r.running() {
-		t.Skip("without Redis there are fewer rows")
+	r, m := redisForTest(t), mariadbForTest(t)
+	if !r.running() || !m.running() {
+		t.Skip("without Redis and MariaDB there are fewer rows")
 	}
 	const rerun = "; generate it anew: (cd internal/compare && go run . -write ../../docs/measured.md)"
-	for _, g := range groups(r) {
+	for _, g := range groups(r, m) {
 		rows := "| " + g.title + " | "
 		for _, c := range g.contenders {
 			if !strings.Contains(section, rows+bold(c.name, c.ours)+" | ") {

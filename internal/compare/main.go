@@ -7,8 +7,8 @@
 // It is a module of its own, so that nobody who uses mxmconnect compiles its
 // peers. They are used as their documentation shows. Every contender of a group
 // does the same work on the same request, and takes turns with the others: what
-// counts is its fastest round, and the ratio. A Redis server is started if one
-// is installed; without one those rows are missing.
+// counts is its fastest round, and the ratio. A Redis and a MariaDB server are
+// started if they are installed; without them those rows are missing.
 package main
 
 import (
@@ -44,12 +44,20 @@ func run(e effort, sessions int, only, write, profile string) error {
 	if !redis.running() {
 		fmt.Fprintln(os.Stderr, "redis-server is not installed (Debian package redis-server): its rows are missing")
 	}
+	mariadb, err := startMariaDB()
+	if err != nil {
+		return err
+	}
+	defer mariadb.stop()
+	if !mariadb.running() {
+		fmt.Fprintln(os.Stderr, "mariadbd is not installed (Debian package mariadb-server): its rows are missing")
+	}
 	stopProfile, err := startProfile(profile)
 	if err != nil {
 		return err
 	}
 	var results []result
-	for _, g := range groups(redis) {
+	for _, g := range groups(redis, mariadb) {
 		if !strings.Contains(strings.ToLower(g.title), strings.ToLower(only)) {
 			continue
 		}
@@ -77,12 +85,15 @@ func run(e effort, sessions int, only, write, profile string) error {
 }
 
 // groups is what is compared.
-func groups(r *redisServer) []group {
+func groups(r *redisServer, m *mariadbServer) []group {
 	all := []group{
 		requestOnNetHTTP(), requestWithIdleTimeout(), requestOnGin(), requestOnEcho(), requestOnEchoV5(),
 	}
 	if r.running() {
 		all = append(all, requestOnRedis(r), requestOnRedisWithIdleTimeout(r), requestOnRedisWithCache(r))
+	}
+	if m.running() {
+		all = append(all, requestOnMariaDB(m))
 	}
 	return append(all, loginRedirect(), callback(), cachedToken())
 }

@@ -23,7 +23,7 @@ type contender struct {
 	// prepare makes n pieces of work ready and returns what does the i-th. It
 	// panics when the work does not come out right: a mistake is not fast.
 	prepare func(n int) func(i int)
-	// commands counts what a Redis server has been asked, if there is one.
+	// commands counts what a server has been asked, if there is one.
 	commands func() (int, error)
 }
 
@@ -48,7 +48,7 @@ type score struct {
 	time     time.Duration // of the fastest round
 	allocs   int
 	bytes    int
-	commands float64 // of Redis, per piece of work; -1: there is none
+	commands float64 // of a server, per piece of work; -1: there is none
 }
 
 func (r result) ours() score {

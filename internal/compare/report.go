@@ -40,7 +40,7 @@ func stormTable(b *strings.Builder, storms []storm) {
 }
 
 func timeTable(b *strings.Builder, results []result) {
-	b.WriteString("| | | × | time | allocations | bytes | Redis commands |\n|---|---|--:|--:|--:|--:|--:|\n")
+	b.WriteString("| | | × | time | allocations | bytes | commands of the server |\n|---|---|--:|--:|--:|--:|--:|\n")
 	for _, r := range results {
 		title := r.title
 		for _, s := range r.scores {

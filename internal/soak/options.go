@@ -15,7 +15,7 @@ import (
 )
 
 type options struct {
-	store     string // redis, postgres, sqlite, memory or a URL
+	store     string // redis, postgres, mariadb, sqlite, memory or a URL
 	instances int
 	users     int
 	length    time.Duration
@@ -49,7 +49,7 @@ func parse(args []string, out io.Writer) (options, error) {
 	f := flag.NewFlagSet("soak", flag.ContinueOnError)
 	f.SetOutput(out)
 	f.Usage = func() {} // so that a wrong flag is one line
-	f.StringVar(&o.store, "store", "redis", "redis, postgres (started here), sqlite, memory, or a URL of one of the first two")
+	f.StringVar(&o.store, "store", "redis", "redis, postgres, mariadb (started here), sqlite, memory, or a URL of one of the first three")
 	f.IntVar(&o.instances, "instances", 3, "how many processes run the application")
 	f.IntVar(&o.users, "users", 300, "how many users there are")
 	f.DurationVar(&o.length, "for", 10*time.Minute, "how long")
@@ -118,7 +118,7 @@ func (o *options) check(arguments bool, list string) (err error) {
 		return err
 	}
 	switch o.store {
-	case "redis", "postgres":
+	case "redis", "postgres", "mariadb":
 	case "sqlite":
 		o.drop(storeKinds...)
 	case "memory":
@@ -128,8 +128,8 @@ func (o *options) check(arguments bool, list string) (err error) {
 		o.drop(append(storeKinds, kill, term)...)
 	default:
 		u, err := url.Parse(o.store)
-		if err != nil || u.Host == "" || !slices.Contains([]string{"redis", "rediss", "postgres", "postgresql"}, u.Scheme) {
-			return errors.New("-store must be redis, postgres, sqlite, memory, or a URL redis://HOST:PORT/DB or postgres://USER@HOST:PORT/DB")
+		if err != nil || u.Host == "" || !slices.Contains([]string{"redis", "rediss", "postgres", "postgresql", "mysql"}, u.Scheme) {
+			return errors.New("-store must be redis, postgres, mariadb, sqlite, memory, or a URL redis://HOST:PORT/DB, postgres://USER@HOST:PORT/DB or mysql://USER@HOST:PORT/DB")
 		}
 		o.drop(storeKinds...) // a server that was lent is not harmed
 	}

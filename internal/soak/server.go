@@ -34,19 +34,23 @@ func startServer(store, dir string) (*server, error) {
 		return &server{url: "memory:"}, nil
 	case "sqlite":
 		return &server{url: "sqlite:" + filepath.Join(dir, "soak.db")}, nil
-	case "redis", "postgres":
+	case "redis", "postgres", "mariadb":
 	default:
 		return &server{url: store}, nil
 	}
 	s := &server{host: &host{dir: dir}}
 	var raw string
 	err := guarded(func() {
-		if store == "redis" {
+		switch store {
+		case "redis":
 			r := engines.StartRedis(s.host) // appendfsync always
 			s.proc, raw = r, r.URL()
-		} else {
+		case "postgres":
 			p := engines.StartPostgres(s.host) // fsync and synchronous_commit are on
 			s.proc, raw = p, p.URL()
+		default:
+			m := engines.StartMariaDB(s.host) // its logs are flushed at every commit
+			s.proc, raw = m, m.URL()
 		}
 	})
 	if err != nil {

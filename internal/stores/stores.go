@@ -4,6 +4,7 @@ package stores
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -13,11 +14,13 @@ import (
 	"time"
 
 	"github.com/alexedwards/scs/v2"
+	"github.com/go-sql-driver/mysql"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/redis/go-redis/v9"
 
 	"github.com/mxmconnect/mxmconnect/core"
 	"github.com/mxmconnect/mxmconnect/sessionstore/memstore"
+	"github.com/mxmconnect/mxmconnect/sessionstore/mysqlstore"
 	"github.com/mxmconnect/mxmconnect/sessionstore/pgxstore"
 	"github.com/mxmconnect/mxmconnect/sessionstore/redisstore"
 	"github.com/mxmconnect/mxmconnect/sessionstore/sqlitestore"
@@ -35,9 +38,10 @@ const (
 
 	redisPrefix = "mxmconnect:"
 	patience    = 10 * time.Second // with a server that does not answer
+	connections = 10               // to MySQL, which accepts 151 unless it is told otherwise
 )
 
-var errURL = errors.New("must be memory:, sqlite:PATH, redis://HOST:PORT/DB, redis://HOST:PORT,HOST:PORT of a cluster, or postgres://USER:PASSWORD@HOST:PORT/DB")
+var errURL = errors.New("must be memory:, sqlite:PATH, redis://HOST:PORT/DB, redis://HOST:PORT,HOST:PORT of a cluster, postgres://USER:PASSWORD@HOST:PORT/DB or mysql://USER:PASSWORD@HOST:PORT/DB")
 
 // cluster is a URL with several hosts, as net/url does not take it.
 var cluster = regexp.MustCompile(`^(rediss?://(?:[^/?]*@)?[^/?,@]+),([^/?@]+)(?:/0?)?(?:\?(.*))?$`)
@@ -54,8 +58,8 @@ func oneHost(storeURL string) string {
 }
 
 // Open opens memory:, sqlite:PATH, redis://…, with several hosts separated by
-// commas for a cluster, or postgres://…. The error does not
-// hold the password that may be in storeURL. Call close in the end.
+// commas for a cluster, postgres://… or mysql://…. The error does not hold the
+// password that may be in storeURL. Call close in the end.
 func Open(ctx context.Context, storeURL string) (store Store, close func(), err error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
@@ -70,6 +74,8 @@ func Open(ctx context.Context, storeURL string) (store Store, close func(), err 
 		store, close, err = openRedis(ctx, storeURL)
 	case scheme == "postgres" || scheme == "postgresql":
 		store, close, err = openPostgres(ctx, storeURL)
+	case scheme == "mysql":
+		store, close, err = openMySQL(ctx, storeURL)
 	default:
 		err = errURL
 	}
@@ -123,13 +129,15 @@ func newRedisClient(storeURL string) (redis.UniversalClient, error) {
 	return redis.NewClient(options), nil
 }
 
-// quiet keeps go-redis's own lines out of a log of structured ones. What they
+// quiet keeps a driver's own lines out of a log of structured ones. What they
 // report comes back as an error, too.
 type quiet struct{}
 
 func (quiet) Printf(ctx context.Context, format string, v ...any) {
 	slog.DebugContext(ctx, fmt.Sprintf(format, v...))
 }
+
+func (quiet) Print(v ...any) { slog.Debug(fmt.Sprint(v...)) }
 
 func openPostgres(ctx context.Context, storeURL string) (Store, func(), error) {
 	config, err := pgxpool.ParseConfig(storeURL)
@@ -146,6 +154,35 @@ func openPostgres(ctx context.Context, storeURL string) (Store, func(), error) {
 		return nil, nil, err
 	}
 	return s, func() { _ = s.Close(); pool.Close() }, nil
+}
+
+// openMySQL takes what the driver knows as parameters of its data source names
+// from the URL's query.
+func openMySQL(ctx context.Context, storeURL string) (Store, func(), error) {
+	u, err := url.Parse(storeURL)
+	if err != nil || u.Host == "" {
+		return nil, nil, errURL
+	}
+	config, err := mysql.ParseDSN("tcp(" + u.Host + ")/?" + u.RawQuery)
+	if err != nil {
+		return nil, nil, errURL
+	}
+	config.User, config.DBName, config.Logger = u.User.Username(), strings.TrimPrefix(u.Path, "/"), quiet{}
+	config.Passwd, _ = u.User.Password()
+	connector, err := mysql.NewConnector(config)
+	if err != nil {
+		return nil, nil, errURL
+	}
+	db := sql.OpenDB(connector)
+	db.SetMaxOpenConns(connections)
+	db.SetMaxIdleConns(connections)
+	db.SetConnMaxLifetime(3 * time.Minute)
+	s, err := mysqlstore.New(ctx, db)
+	if err != nil {
+		_ = db.Close()
+		return nil, nil, err
+	}
+	return s, func() { _ = s.Close(); _ = db.Close() }, nil
 }
 
 // problem says why a store cannot be opened, in one line and without the

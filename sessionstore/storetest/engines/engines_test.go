@@ -52,6 +52,32 @@ func TestPostgresSurvivesAKill(t *testing.T) {
 	require.Equal(t, "sings", psql(t, b.URL(), "SELECT x FROM canary"))
 }
 
+func TestMariaDBSurvivesAKill(t *testing.T) {
+	m := engines.StartMariaDB(t)
+	m.Admin("CREATE TABLE canary (x text)")
+	m.Admin("INSERT INTO canary VALUES ('sings')")
+	m.Kill()
+	m.Start()
+	require.Contains(t, m.Dump(), "'sings'")
+	m.Stop()
+	_, err := net.Dial("tcp", m.Addr)
+	require.Error(t, err, "it has stopped")
+	m.Start()
+	require.Contains(t, m.Dump(), "'sings'")
+}
+
+func TestReplicaFollowsAndIsPromoted(t *testing.T) {
+	m := engines.StartMariaDB(t)
+	m.Admin("CREATE TABLE canary (x text)")
+	replica := engines.StartReplica(t, m.Addr)
+	m.Admin("INSERT INTO canary VALUES ('sings')")
+	require.Eventually(t, func() bool { return strings.Contains(replica.Dump(), "'sings'") }, 20*time.Second, 50*time.Millisecond)
+	replica.Promote()
+	replica.Admin("INSERT INTO canary VALUES ('flies')")
+	require.Contains(t, replica.Dump(), "'flies'")
+	require.NotContains(t, m.Dump(), "'flies'")
+}
+
 func TestProxyCuts(t *testing.T) {
 	r := engines.StartRedis(t)
 	p := engines.StartProxy(t, r.Addr)

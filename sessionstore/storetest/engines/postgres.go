@@ -49,7 +49,7 @@ func startPostgres(t testing.TB, settings []string, maker string, makerArgs ...s
 		t.Fatal(err)
 	}
 	bin := filepath.Dir(initdb) // of what is in PATH, Debian wraps some
-	attr, own := unprivileged(t)
+	attr, own := unprivileged(t, "postgres")
 	// Not t.TempDir, whose parent only its owner may enter.
 	dir, err := os.MkdirTemp("", "mxm-postgres-")
 	if err != nil {
@@ -112,7 +112,7 @@ type PgBouncer struct{ Process }
 func StartPgBouncer(t testing.TB, p *Postgres) *PgBouncer {
 	t.Helper()
 	path := need(t, "pgbouncer", "pgbouncer")
-	attr, own := unprivileged(t)
+	attr, own := unprivileged(t, "postgres")
 	dir, err := os.MkdirTemp("", "mxm-pgbouncer-")
 	if err != nil {
 		t.Fatal(err)
@@ -153,14 +153,14 @@ func (b *PgBouncer) URL() string {
 	return fmt.Sprintf("postgres://postgres@%s/postgres?sslmode=disable", b.Addr)
 }
 
-// unprivileged returns how to run a process that refuses to be root, and a
-// function that gives it a directory.
-func unprivileged(t testing.TB) (*syscall.SysProcAttr, func(dir string)) {
+// unprivileged returns how to run a process that refuses to be root, as the user
+// name or nobody, and a function that gives it a directory.
+func unprivileged(t testing.TB, name string) (*syscall.SysProcAttr, func(dir string)) {
 	t.Helper()
 	if os.Geteuid() != 0 {
 		return processAttr(nil), func(string) {}
 	}
-	u, err := user.Lookup("postgres")
+	u, err := user.Lookup(name)
 	if err != nil {
 		if u, err = user.Lookup("nobody"); err != nil {
 			t.Fatalf("a server refuses to run as root, and there is no user to run it as: %v", err)

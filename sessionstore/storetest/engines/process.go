@@ -3,6 +3,7 @@
 package engines
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"net"
@@ -62,7 +63,8 @@ type Process struct {
 	args  []string
 	attr  *syscall.SysProcAttr
 	ready func() error
-	limit int64 // of the size of a file in bytes, or 0
+	limit int64          // of the size of a file in bytes, or 0
+	stop  syscall.Signal // what asks it to shut down; 0: SIGINT
 
 	cmd  *exec.Cmd
 	done chan struct{}
@@ -92,8 +94,8 @@ func (p *Process) Start() {
 func (p *Process) launch() {
 	p.t.Helper()
 	p.cmd = exec.Command(p.path, p.args...)
-	if p.limit > 0 {
-		p.cmd = exec.Command("/bin/sh", append([]string{"-c", `ulimit -f "$0" && exec "$@"`, strconv.FormatInt(p.limit/512, 10), p.path}, p.args...)...)
+	if p.limit > 0 { // with the signal at the limit ignored, writing is an error as on a full disk
+		p.cmd = exec.Command("/bin/sh", append([]string{"-c", `trap '' XFSZ && ulimit -f "$0" && exec "$@"`, strconv.FormatInt(p.limit/512, 10), p.path}, p.args...)...)
 	}
 	p.cmd.SysProcAttr = p.attr
 	p.cmd.Dir = os.TempDir()
@@ -114,7 +116,7 @@ func (p *Process) launch() {
 func (p *Process) Kill() { p.t.Helper(); p.end(syscall.SIGKILL) }
 
 // Stop asks it to shut down in good order, and waits until it has.
-func (p *Process) Stop() { p.t.Helper(); p.end(syscall.SIGINT) }
+func (p *Process) Stop() { p.t.Helper(); p.end(cmp.Or(p.stop, syscall.SIGINT)) }
 
 func (p *Process) end(sig syscall.Signal) {
 	p.t.Helper()
