@@ -121,8 +121,8 @@ func TestConfigDefaults(t *testing.T) {
 func TestConfigAcceptsLoopbackHTTPAndDanger(t *testing.T) {
 	for _, redirect := range []string{"http://127.0.0.1:8080/cb", "http://[::1]:8080/cb", "http://localhost/cb"} {
 		a := newTestAuth(t, func(c *Config) { c.RedirectURL = redirect })
-		require.False(t, a.sessions.Cookie.Secure, "R-SE-1: http has neither Secure nor the prefix")
-		require.Equal(t, "mxm_session", a.sessions.Cookie.Name)
+		require.False(t, a.cfg.Sessions.Cookie.Secure, "R-SE-1: http has neither Secure nor the prefix")
+		require.Equal(t, "mxm_session", a.cfg.Sessions.Cookie.Name)
 	}
 	newTestAuth(t, func(c *Config) { c.RedirectURL, c.DangerouslyAllowHTTP = "http://app.example/cb", true })
 }

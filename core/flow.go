@@ -15,6 +15,7 @@ import (
 	"golang.org/x/oauth2"
 
 	"github.com/mxmconnect/mxmconnect/core/internal/seal"
+	"github.com/mxmconnect/mxmconnect/core/internal/session"
 )
 
 const (
@@ -132,7 +133,7 @@ const flowNameSize = 16
 func (a *Auth) flowCookieName(state string) string {
 	name := flowCookie + hex.EncodeToString(sum(state)[:flowNameSize/2])
 	if a.secure {
-		return hostPrefix + name
+		return session.HostPrefix + name
 	}
 	return name
 }

@@ -8,26 +8,28 @@ import (
 	"errors"
 	"html/template"
 	"net/http"
+
+	"github.com/mxmconnect/mxmconnect/core/internal/session"
 )
 
 // retryAfter is what clients are told, in seconds, when something is down.
 const retryAfter = "5"
 
-// refusal makes an outcome into the error to return, and sets the headers that
-// belong to it, so that a framework's own error handler keeps them.
-func (a *Auth) refusal(w http.ResponseWriter, op string, outcome *Error, cause error) error {
+// errorResponse returns the error of an outcome, and sets the headers that
+// belong to it: a framework's own error handler keeps them.
+func (a *Auth) errorResponse(w http.ResponseWriter, op string, outcome *Error, cause error) error {
 	protect(w)
-	if outcome == ErrUnavailable {
+	if outcome.Code == ErrUnavailable.Code {
 		w.Header().Set("Retry-After", retryAfter)
 	}
 	e := fail(op, outcome, cause)
-	e.forward, e.login = a.wayOn(outcome.Code)
+	e.forward, e.login = a.wayForward(outcome.Code)
 	return e
 }
 
-// wayOn is where a person goes on from the page of an error: to the login where
-// that helps and a link can start it.
-func (a *Auth) wayOn(code string) (forward string, login bool) {
+// wayForward returns the link on the page of an error: the login if that helps
+// and a link can start it, otherwise AfterLogin.
+func (a *Auth) wayForward(code string) (forward string, login bool) {
 	if a.cfg.AppUser == nil {
 		switch code {
 		case ErrNotSignedIn.Code, ErrReconnect.Code, ErrState.Code, ErrDenied.Code, ErrUpstream.Code,
@@ -35,7 +37,7 @@ func (a *Auth) wayOn(code string) (forward string, login bool) {
 			return a.LoginURL(""), true
 		}
 	}
-	return a.browserPath(a.cfg.AfterLogin), false
+	return a.afterLogin(), false
 }
 
 // protect keeps an answer of this package out of caches, frames and Referer
@@ -90,8 +92,8 @@ func WriteError(w http.ResponseWriter, r *http.Request, err error) {
 	}
 	if acceptsHTML(r) {
 		forward, login := e.forward, e.login
-		if s, ok := r.Context().Value(userContextKey{}).(*session); ok && forward == "" {
-			forward, login = s.auth.wayOn(e.Code)
+		if a, ok := session.Owner(r.Context()).(*Auth); ok && forward == "" {
+			forward, login = a.wayForward(e.Code)
 		}
 		h.Set("Content-Type", "text/html; charset=utf-8")
 		h.Set("Content-Security-Policy", contentPolicy)
