@@ -6,10 +6,10 @@ import (
 	"strings"
 )
 
-// Challenge is for a request that needs a user and has none. It sends a
-// navigation to the login, and back here afterwards, by a 303; for anything
-// else it writes nothing and returns why: [ErrNotSignedIn], [ErrNotConnected],
-// or [ErrUnavailable] while that cannot be known.
+// Challenge answers a request that needs a user and has none. It redirects a
+// navigation (303) to the login, which comes back to the same page. For any
+// other request it writes nothing and returns [ErrNotSignedIn],
+// [ErrNotConnected], or [ErrUnavailable] while nobody can say who is signed in.
 func (a *Auth) Challenge(w http.ResponseWriter, r *http.Request) error {
 	s := a.sessions.From(r.Context())
 	if s == nil {
@@ -35,10 +35,10 @@ func (a *Auth) Challenge(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// LoginURL is where a browser starts to sign in, and comes back to returnTo
-// afterwards: a path on this site, or a URL on a trusted origin, of at most 2 KiB
-// and without a fragment. "" and whatever else is not such a place mean
-// Config.AfterLogin. In connect mode it is where a form is POSTed to.
+// LoginURL returns the path where a browser starts to sign in. In connect mode
+// it is the path to which a form is POSTed. The browser comes back to returnTo:
+// a path on this site or a URL on a trusted origin, of at most 2 KiB and without
+// a fragment. Any other returnTo means Config.AfterLogin.
 func (a *Auth) LoginURL(returnTo string) string {
 	start := a.site.browserPath(a.site.start)
 	if returnTo == "" {
@@ -47,7 +47,7 @@ func (a *Auth) LoginURL(returnTo string) string {
 	return start + "?" + url.Values{"return_to": {returnTo}}.Encode()
 }
 
-// requestedPath is what the browser asked for, as the browser saw it.
+// requestedPath returns the path that the browser asked for, as the browser saw it.
 func (a *Auth) requestedPath(r *http.Request) string {
 	target := r.RequestURI
 	if !strings.HasPrefix(target, "/") {
@@ -62,8 +62,8 @@ func (a *Auth) requestedPath(r *http.Request) string {
 	return a.site.browserPath(target)
 }
 
-// isNavigation reports whether a person would see the answer as a page. A
-// redirect of any other request would be followed by a script, or lose a form.
+// isNavigation reports whether a person would see the answer as a page. A script
+// would follow a redirect of another request, and a form would lose its contents.
 func isNavigation(r *http.Request) bool {
 	if r.Method != http.MethodGet {
 		return false

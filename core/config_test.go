@@ -2,6 +2,7 @@ package core
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"log/slog"
@@ -97,6 +98,33 @@ func TestConfigJoinsMistakes(t *testing.T) {
 	for _, field := range []string{"ClientID", "ClientSecret", "RedirectURL", "BasePath", "RefreshTimeout", "Keys[0]"} {
 		require.ErrorContains(t, err, field)
 	}
+}
+
+// A mistake that follows from another is reported once, and those that depend on
+// where the routes are come with all others, in the order of the fields.
+func TestConfigMistakesAreInOrder(t *testing.T) {
+	c := validConfig()
+	c.ClientID, c.BaseURL = "", "http://connect.example"
+	c.AfterLogin, c.AfterLogout = "/auth/musixmatch/login", "/auth/musixmatch/callback"
+	c.RefreshTimeout = time.Millisecond
+	for range 10 {
+		_, err := New(c)
+		require.EqualError(t, err, `musixmatch: the configuration is not usable:
+ClientID: is required
+BaseURL: must be https; plain http is for loopback hosts, or for DangerouslyAllowHTTP
+RefreshTimeout: must be from 1s to 5m, is 1ms
+AfterLogin: "/auth/musixmatch/login" is a route of this package
+AfterLogout: "/auth/musixmatch/callback" is a route of this package`)
+	}
+}
+
+// In connect mode /login is not a route of this package.
+func TestConfigLeavesOtherPathsToTheApplication(t *testing.T) {
+	newTestAuth(t, func(c *Config) {
+		c.RedirectURL, c.AfterLogout = "https://app.example/callback", "/login"
+		c.AppUser = func(*http.Request) string { return "" }
+		c.OnLogin = func(context.Context, *Login) error { return nil }
+	})
 }
 
 func TestConfigDefaults(t *testing.T) {

@@ -10,7 +10,7 @@ import (
 var errNotNavigation = errors.New("a sign-in is a navigation, not a request by a script")
 
 // serveConnect begins to connect Musixmatch to the user whom the application
-// has signed in. It is a POST: a link must not be able to start it (R-AR-8).
+// has signed in. It is a POST, so that no link can start it.
 func (a *Auth) serveConnect(w http.ResponseWriter, r *http.Request, s *session.Session) error {
 	appUser := s.AppUser(r.Context())
 	if appUser == "" {

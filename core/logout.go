@@ -6,8 +6,8 @@ import (
 	"github.com/mxmconnect/mxmconnect/core/internal/session"
 )
 
-// serveLogout ends this browser's session; the grant stays, for the user's
-// other devices and for work in the background.
+// serveLogout ends this browser's session. The grant stays, for the user's other
+// devices and for background jobs.
 func (a *Auth) serveLogout(w http.ResponseWriter, r *http.Request, s *session.Session) error {
 	user, _ := s.UserID(r.Context())
 	ctx, cancel := s.Detached(session.StoreTimeout)

@@ -16,14 +16,14 @@ var errClosing = errors.New("this instance is shutting down")
 
 type handler func(w http.ResponseWriter, r *http.Request, s *session.Session) error
 
-// get and post make a handler into a route that takes every method, since the
-// routers disagree about the others: Gin answers 404, Echo 405, and ServeMux
+// get and post make a route that takes every method and refuses all but one.
+// Routers disagree about the others: Gin answers 404, Echo 405, and ServeMux
 // runs a GET pattern for HEAD, which would consume a callback.
 func (a *Auth) get(path string, serve handler) Route {
 	return a.route(path, http.MethodGet, serve)
 }
 
-// post also refuses what another site's page sent (R-LO-1).
+// post also refuses a request from another site's page.
 func (a *Auth) post(path string, serve handler) Route {
 	return a.route(path, http.MethodPost, func(w http.ResponseWriter, r *http.Request, s *session.Session) error {
 		if err := a.origin.Check(r); err != nil {
