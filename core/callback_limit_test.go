@@ -12,7 +12,7 @@ import (
 
 // What waits in vain for its turn at Musixmatch has spent nothing: the same
 // callback works later.
-func TestCallbacksAreBounded_R_DO_3(t *testing.T) {
+func TestCallbacksAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := newTestAuth(t, func(c *Config) { c.HTTPClient = &http.Client{Transport: cannedMusixmatch{}} })
 		b := browser{}

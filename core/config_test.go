@@ -19,7 +19,7 @@ func validConfig() Config {
 	return Config{ClientID: "client", ClientSecret: testSecret, RedirectURL: "https://app.example/auth/musixmatch/callback"}
 }
 
-func TestConfigNamesEveryMistake_R_CF_1(t *testing.T) {
+func TestConfigNamesEveryMistake(t *testing.T) {
 	key := testKey(1)
 	for _, tc := range []struct {
 		field  string
@@ -149,7 +149,7 @@ func TestConfigDefaults(t *testing.T) {
 func TestConfigAcceptsLoopbackHTTPAndDanger(t *testing.T) {
 	for _, redirect := range []string{"http://127.0.0.1:8080/cb", "http://[::1]:8080/cb", "http://localhost/cb"} {
 		a := newTestAuth(t, func(c *Config) { c.RedirectURL = redirect })
-		require.False(t, a.cfg.Sessions.Cookie.Secure, "R-SE-1: http has neither Secure nor the prefix")
+		require.False(t, a.cfg.Sessions.Cookie.Secure, "http has neither Secure nor the prefix")
 		require.Equal(t, "mxm_session", a.cfg.Sessions.Cookie.Name)
 	}
 	newTestAuth(t, func(c *Config) { c.RedirectURL, c.DangerouslyAllowHTTP = "http://app.example/cb", true })
@@ -163,7 +163,7 @@ type oneShot struct{ http.RoundTripper }
 
 func (oneShot) SendsOnce() bool { return true }
 
-func TestSecretsDoNotPrint_R_LG_1(t *testing.T) {
+func TestSecretsDoNotPrint(t *testing.T) {
 	c := validConfig()
 	c.Keys = [][]byte{testKey(1)}
 	a := newTestAuth(t, func(in *Config) { in.Keys = c.Keys })
