@@ -174,7 +174,7 @@ func TestAnswersOfTheTokenEndpoint(t *testing.T) {
 			a.token(t)
 			w.unharmed(2, a)
 		},
-		"R-IN-5: another user's tokens": func(t *testing.T, w *world) {
+		"another user's tokens": func(t *testing.T, w *world) {
 			a := w.start()
 			w.signIn(a)
 			untilDue()
@@ -183,7 +183,7 @@ func TestAnswersOfTheTokenEndpoint(t *testing.T) {
 			synctest.Wait()
 			w.lost("sub_changed", 1, a)
 		},
-		"R-IN-5: whose tokens they are, asked later": func(t *testing.T, w *world) {
+		"whose tokens they are, asked later": func(t *testing.T, w *world) {
 			a := w.start()
 			w.signIn(a)
 			untilDue()

@@ -18,26 +18,25 @@ import (
 )
 
 // AppTokenSource returns a source of tokens of the application itself (RFC 6749
-// section 4.4), for calls that are about no single user. Scopes may be none;
-// they come from the application, never from a user.
+// section 4.4), for calls that are about no single user. There may be no scopes.
+// Never let a user choose them.
 //
-// A token is shared by all sources of the same scopes, must not be modified,
-// and is renewed ahead of its expiry while the old one serves. Token waits as
-// long as ctx, or 10 seconds if ctx has no deadline. Its errors are
-// [ErrUnavailable], and [ErrUpstream] when Musixmatch refuses. Safe for
-// concurrent use.
+// All sources of the same scopes share one token, which must not be modified. It
+// is renewed ahead of its expiry while the old one serves. Token waits as long
+// as ctx, or 10 seconds if ctx has no deadline. Its errors are [ErrUnavailable],
+// and [ErrUpstream] if Musixmatch refuses. Safe for concurrent use.
 func (a *Auth) AppTokenSource(ctx context.Context, scopes ...string) oauth2.TokenSource {
 	return appSource{a, ctx, a.apps.of(scopes)}
 }
 
 // AppClient returns an HTTP client that calls Musixmatch's API as the
-// application. It is [Auth.Client] with the token of [Auth.AppTokenSource]; of
-// a token that the API rejects a new one is asked for, at most every 10 seconds.
+// application. It is [Auth.Client] with the token of [Auth.AppTokenSource]. If
+// the API rejects the token, a new one is requested, at most every 10 seconds.
 func (a *Auth) AppClient(ctx context.Context, scopes ...string) *http.Client {
 	return a.apiClient(ctx, appSource{a, ctx, a.apps.of(scopes)})
 }
 
-// appTokens holds one token per scope set: never a user's.
+// appTokens holds one token per set of scopes, and no user's token.
 type appTokens struct {
 	sets    sync.Map // scopes → *appToken
 	flights singleflight.Group
@@ -56,7 +55,7 @@ type appToken struct {
 type appServed struct {
 	token *oauth2.Token
 	since time.Time
-	due   time.Duration // after since it is renewed
+	due   time.Duration // how long after since it is renewed
 	life  time.Duration
 }
 
@@ -87,15 +86,15 @@ func (s appSource) get(ctx context.Context) (*oauth2.Token, error) {
 	case age < now.due:
 		return now.token, nil
 	case age < now.life:
-		s.fetch() // whoever finds it due renews it; nobody waits
+		s.fetch() // nobody waits for it
 		return now.token, nil
 	}
 	return s.wait(ctx)
 }
 
-var errBackedOff = errors.New("after a failure it is too early for another attempt")
+var errBackedOff = errors.New("it is too early for another attempt after a failure")
 
-// rejectedTooSoon is how old a token must be for another to be worth asking for.
+// rejectedTooSoon is the age below which a rejected token is not replaced.
 const rejectedTooSoon = 10 * time.Second
 
 func (s appSource) replace(ctx context.Context, rejected string) (*oauth2.Token, error) {
@@ -129,7 +128,7 @@ func (s appSource) wait(ctx context.Context) (*oauth2.Token, error) {
 	}
 }
 
-// fetch asks for a token, once for all who want it, on a context of its own.
+// fetch requests a token, once for all callers, on a context of its own.
 func (s appSource) fetch() <-chan singleflight.Result {
 	return s.a.apps.flights.DoChan(s.set.key, func() (any, error) {
 		if !s.a.begin() {
@@ -144,6 +143,8 @@ func (s appSource) fetch() <-chan singleflight.Result {
 	})
 }
 
+// renew requests a token unless the current one is fresh or the last failure is
+// too recent.
 func (t *appToken) renew(ctx context.Context, a *Auth) (*oauth2.Token, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -159,22 +160,7 @@ func (t *appToken) renew(ctx context.Context, a *Auth) (*oauth2.Token, error) {
 		err = errors.New("fewer scopes were granted than asked for") // never assumed: RFC 6749 section 3.3
 	}
 	if err != nil {
-		t.failures++
-		var call *musixmatch.CallError
-		errors.As(err, &call)
-		t.retryAt = time.Now().Add(a.grants.Backoff(t.failures))
-		if call != nil && call.RetryAfter > 0 {
-			t.retryAt = time.Now().Add(call.RetryAfter)
-		}
-		outcome, reason := ErrUpstream, grant.ReasonUpstream
-		switch {
-		case call != nil && call.Temporary():
-			outcome, reason = ErrUnavailable, grant.ReasonUnavailable
-		case call != nil && call.WrongClient():
-			reason = grant.ReasonInvalidClient
-		}
-		a.emit(ctx, Event{Kind: EventAppToken, Reason: reason, Err: err, Took: time.Since(began)})
-		return nil, fail("app token", outcome, err)
+		return nil, t.failed(ctx, a, began, err)
 	}
 	t.failures, t.retryAt = 0, time.Time{}
 	due, life := a.grants.Schedule(got.ExpiresIn)
@@ -187,4 +173,26 @@ func (t *appToken) renew(ctx context.Context, a *Auth) (*oauth2.Token, error) {
 	t.cached.Store(s)
 	a.emit(ctx, Event{Kind: EventAppToken, Took: time.Since(began)})
 	return s.token, nil
+}
+
+// failed says when to try again, tells the operator, and returns the outcome.
+func (t *appToken) failed(ctx context.Context, a *Auth, began time.Time, err error) error {
+	t.failures++
+	wait := a.grants.Backoff(t.failures)
+	outcome, reason := ErrUpstream, grant.ReasonUpstream
+	var call *musixmatch.CallError
+	if errors.As(err, &call) {
+		if call.RetryAfter > 0 {
+			wait = call.RetryAfter
+		}
+		switch {
+		case call.Temporary():
+			outcome, reason = ErrUnavailable, grant.ReasonUnavailable
+		case call.WrongClient():
+			reason = grant.ReasonInvalidClient
+		}
+	}
+	t.retryAt = time.Now().Add(wait)
+	a.emit(ctx, Event{Kind: EventAppToken, Reason: reason, Err: err, Took: time.Since(began)})
+	return fail("app token", outcome, err)
 }

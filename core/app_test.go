@@ -77,12 +77,12 @@ func TestAppToken(t *testing.T) {
 			require.ErrorIs(t, err, core.ErrUpstream)
 			require.Equal(t, []string{"app_token invalid_client"}, a.kinds(core.EventAppToken))
 		},
-		"R-TE-10: fewer scopes than asked for": func(t *testing.T, w *world, a *instance) {
+		"fewer scopes than asked for": func(t *testing.T, w *world, a *instance) {
 			w.srv.Fail(mxmtest.Token, mxmtest.SetField("scope", `"a"`))
 			_, err := a.AppTokenSource(t.Context(), "a", "b").Token()
 			require.ErrorIs(t, err, core.ErrUpstream)
 		},
-		"R-TE-13: never a user's": func(t *testing.T, w *world, a *instance) {
+		"never a user's": func(t *testing.T, w *world, a *instance) {
 			w.signIn(a)
 			app, err := a.AppTokenSource(t.Context()).Token()
 			require.NoError(t, err)

@@ -13,26 +13,26 @@ import (
 
 	"github.com/mxmconnect/mxmconnect/core/internal/musixmatch"
 	"github.com/mxmconnect/mxmconnect/core/internal/seal"
+	"github.com/mxmconnect/mxmconnect/core/internal/session"
 )
 
 const (
 	callbackTimeout = 15 * time.Second
 	claimLife       = flowLife + time.Hour // longer than any clocks differ on when the flow ends
-	maxLogins       = 64                   // callbacks at Musixmatch at once; others wait
+	maxCallbacks    = 64                   // at Musixmatch at once; others wait
 )
 
 var errBusy = errors.New("too many sign-ins are being finished at once")
 
 var errUnknownToken = &musixmatch.CallError{What: "token-metadata", Sent: true, Status: http.StatusOK, Cause: errors.New("it does not know the new token")}
 
-// serveCallback finishes what login began. Nothing is asked of Musixmatch
-// before the answer is known to be this browser's own, and nothing happens
-// twice for one answer.
-func (a *Auth) serveCallback(w http.ResponseWriter, r *http.Request, s *session) error {
+// serveCallback finishes what login began: it finds the attempt, checks that
+// the answer belongs to it, and only then asks anything of Musixmatch.
+func (a *Auth) serveCallback(w http.ResponseWriter, r *http.Request, s *session.Session) error {
 	start := time.Now()
 	refuse := func(outcome *Error, cause error) error {
 		a.emit(r.Context(), Event{Kind: EventLoginFailed, Reason: outcome.Code, Took: time.Since(start), Err: cause})
-		return a.refusal(w, "callback", outcome, cause)
+		return a.errorResponse(w, "callback", outcome, cause)
 	}
 	response, err := musixmatch.ReadAuthorizationResponse(r.URL.RawQuery)
 	if err != nil {
@@ -40,93 +40,82 @@ func (a *Auth) serveCallback(w http.ResponseWriter, r *http.Request, s *session)
 	}
 	f, err := a.openFlow(r, response.State)
 	if err != nil {
-		if user, _ := s.userID(r.Context()); user != "" {
+		if user, _ := s.UserID(r.Context()); user != "" {
 			// A reload, or a second click, by a browser that is signed in already.
-			return a.arrive(w, s, a.browserPath(a.cfg.AfterLogin))
+			return a.arrive(w, s, a.afterLogin())
 		}
 		return refuse(ErrState, err)
 	}
-	appUser := s.applicationUser(r.Context())
-	if outcome, err := a.belongs(f, appUser); err != nil {
-		return refuse(outcome, err)
+	c := callback{start: start, state: response.State, flow: f, appUser: s.AppUser(r.Context())}
+	var failure *Error
+	if c.checked, failure = a.checkCallback(w, s, response, c); failure != nil {
+		return refuse(failure, failure.Err)
 	}
-	checked, err := a.musixmatch.Check(response, f.State, f.Verifier)
-	if err != nil {
-		outcome := checkOutcome(err)
-		if outcome != ErrState {
-			a.clearFlow(w, response.State)
-		}
-		return refuse(outcome, err)
-	}
-	if s.unavailable != nil { // and could not be replaced: nothing is spent yet
-		return refuse(ErrUnavailable, s.unavailable)
-	}
-
-	// From here on the work is not the browser's to interrupt: a closed tab
-	// must not end an older grant half-way.
-	if !a.begin() {
-		return refuse(ErrUnavailable, errClosing)
-	}
-	defer a.work.Done()
-	ctx, cancel := s.detached(callbackTimeout)
-	defer cancel()
-	select { // before the claim: what waits in vain has spent nothing
-	case a.logins <- struct{}{}:
-		defer func() { <-a.logins }()
-	case <-ctx.Done():
-		return refuse(ErrUnavailable, errBusy)
-	}
-	switch won, err := a.claim(ctx, response.State); {
-	case err != nil:
-		return refuse(ErrUnavailable, err)
-	case !won:
+	login, failure := a.finishCallback(w, s, c)
+	switch {
+	case failure != nil:
+		return refuse(failure, failure.Err)
+	case login == nil:
 		return a.arrive(w, s, a.returnTo(f.ReturnTo))
 	}
-	a.clearFlow(w, response.State)
-	login, outcome, err := a.finishLogin(ctx, checked, f, appUser)
-	if err != nil {
-		return refuse(outcome, err)
-	}
-	kind := EventConnect
-	if f.Purpose == signInFlow {
-		kind = EventLogin
-		if err := s.signIn(ctx, login.UserID); err != nil {
-			return refuse(ErrUnavailable, err)
-		}
-	}
-	if err := s.save(w); err != nil {
-		return refuse(ErrUnavailable, err)
-	}
-	a.emit(ctx, Event{Kind: kind, User: a.userHash(login.UserID), Took: time.Since(start)})
 	seeOther(w, login.ReturnTo)
 	return nil
 }
 
-func (a *Auth) arrive(w http.ResponseWriter, s *session, location string) error {
-	if err := s.save(w); err != nil {
-		return a.refusal(w, "callback", ErrUnavailable, err)
+// callback is an authorization response and the attempt that it answers.
+type callback struct {
+	start   time.Time
+	state   string
+	flow    flow
+	appUser string
+	checked musixmatch.CheckedResponse
+}
+
+func (a *Auth) arrive(w http.ResponseWriter, s *session.Session, location string) error {
+	if err := s.Save(w); err != nil {
+		return a.errorResponse(w, "callback", ErrUnavailable, err)
 	}
 	seeOther(w, location)
 	return nil
 }
 
-// belongs says whether the attempt may be finished here: by the same kind of
-// sign-in, and by the application's user who began it.
-func (a *Auth) belongs(f flow, appUser string) (*Error, error) {
+// checkCallback checks that the response may finish the attempt. Nothing is
+// spent yet.
+func (a *Auth) checkCallback(w http.ResponseWriter, s *session.Session, response musixmatch.AuthorizationResponse, c callback) (checked musixmatch.CheckedResponse, failure *Error) {
+	if failure := a.checkAttempt(c.flow, c.appUser); failure != nil {
+		return checked, failure
+	}
+	checked, err := a.musixmatch.Check(response, c.flow.State, c.flow.Verifier)
+	if err != nil {
+		outcome := checkOutcome(err)
+		if outcome != ErrState {
+			a.clearFlow(w, c.state)
+		}
+		return checked, fail("callback", outcome, err)
+	}
+	if err := s.Unavailable(); err != nil { // the session could not be replaced
+		return checked, fail("callback", ErrUnavailable, err)
+	}
+	return checked, nil
+}
+
+// checkAttempt checks that the attempt was for the same kind of sign-in and was
+// begun by the same user of the application.
+func (a *Auth) checkAttempt(f flow, appUser string) *Error {
 	purpose := signInFlow
 	if a.cfg.AppUser != nil {
 		purpose = connectFlow
 	}
 	if f.Purpose != purpose {
-		return ErrState, errors.New("the attempt was for another purpose")
+		return fail("callback", ErrState, errors.New("the attempt was for another purpose"))
 	}
 	if !bytes.Equal(f.AppUser, appUserSum(appUser)) {
-		return ErrUserChanged, errors.New("another user was signed in when the attempt began")
+		return fail("callback", ErrUserChanged, errors.New("another user was signed in when the attempt began"))
 	}
-	return nil, nil
+	return nil
 }
 
-// checkOutcome is what an authorization response means that was not accepted.
+// checkOutcome returns what it means that an authorization response was not accepted.
 func checkOutcome(err error) *Error {
 	switch err {
 	case musixmatch.ErrAccessDenied:
@@ -137,9 +126,54 @@ func checkOutcome(err error) *Error {
 	return ErrState
 }
 
-// claim makes this callback the one that exchanges the code: of any number of
-// identical ones, on any number of instances, exactly one creates the record.
-func (a *Auth) claim(ctx context.Context, state string) (won bool, err error) {
+// finishCallback signs the user in, or connects the two accounts, and saves the
+// session. It returns nil and no error if another callback with the same state
+// has done so. The browser cannot interrupt it: a closed tab must not end an
+// older grant half-way.
+func (a *Auth) finishCallback(w http.ResponseWriter, s *session.Session, c callback) (*Login, *Error) {
+	unavailable := func(cause error) (*Login, *Error) { return nil, fail("callback", ErrUnavailable, cause) }
+	if !a.begin() {
+		return unavailable(errClosing)
+	}
+	defer a.work.Done()
+	ctx, cancel := s.Detached(callbackTimeout)
+	defer cancel()
+	select { // before the claim: a callback that waits in vain has spent nothing
+	case a.callbacks <- struct{}{}:
+		defer func() { <-a.callbacks }()
+	case <-ctx.Done():
+		return unavailable(errBusy)
+	}
+	switch won, err := a.claimCallback(ctx, c.state); {
+	case err != nil:
+		return unavailable(err)
+	case !won:
+		return nil, nil
+	}
+	a.clearFlow(w, c.state)
+	login, failure := a.finishLogin(ctx, c)
+	if failure != nil {
+		return nil, failure
+	}
+	kind := EventConnect
+	if c.flow.Purpose == signInFlow {
+		kind = EventLogin
+		if err := s.SignIn(ctx, login.UserID); err != nil {
+			return unavailable(err)
+		}
+	}
+	if err := s.Save(w); err != nil {
+		return unavailable(err)
+	}
+	a.emit(ctx, Event{Kind: kind, User: a.userHash(login.UserID), Took: time.Since(c.start)})
+	return login, nil
+}
+
+// claimCallback makes this callback the one that exchanges the code. Of any
+// number of identical callbacks, on any number of instances, exactly one
+// creates the record. If the store's answer is lost, it reads back and compares
+// versions.
+func (a *Auth) claimCallback(ctx context.Context, state string) (won bool, err error) {
 	hash := sha256.Sum256([]byte("claim\x00" + state))
 	key := "claim_" + base64.RawURLEncoding.EncodeToString(hash[:])
 	rec := Record{Version: seal.RandomString(), Expiry: time.Now().Add(claimLife)}
@@ -153,16 +187,16 @@ func (a *Auth) claim(ctx context.Context, state string) (won bool, err error) {
 	return false, err
 }
 
-// finishLogin exchanges the code, asks who the tokens belong to, and stores
-// them. When it fails the tokens are discarded, and nothing has changed.
-func (a *Auth) finishLogin(ctx context.Context, checked musixmatch.CheckedResponse, f flow, appUser string) (*Login, *Error, error) {
-	t, err := a.musixmatch.Exchange(ctx, checked)
+// finishLogin exchanges the code, asks whose the tokens are, and stores them.
+// If it fails, the tokens are discarded and nothing has changed.
+func (a *Auth) finishLogin(ctx context.Context, c callback) (*Login, *Error) {
+	t, err := a.musixmatch.Exchange(ctx, c.checked)
 	if err != nil {
-		return nil, loginOutcome(err), err
+		return nil, fail("callback", loginOutcome(err), err)
 	}
-	discard := func(outcome *Error, err error) (*Login, *Error, error) {
+	discard := func(outcome *Error, err error) (*Login, *Error) {
 		a.musixmatch.Revoke(ctx, t.Refresh)
-		return nil, outcome, err
+		return nil, fail("callback", outcome, err)
 	}
 	scopes := strings.Fields(t.Scope)
 	if len(scopes) == 0 {
@@ -175,7 +209,7 @@ func (a *Auth) finishLogin(ctx context.Context, checked musixmatch.CheckedRespon
 	if err != nil {
 		return discard(loginOutcome(err), err)
 	}
-	login := &Login{UserID: who.Sub, AppUser: appUser, ReturnTo: a.returnTo(f.ReturnTo), Scopes: scopes}
+	login := &Login{UserID: who.Sub, AppUser: c.appUser, ReturnTo: a.returnTo(c.flow.ReturnTo), Scopes: scopes}
 	if a.cfg.OnLogin != nil {
 		if err := a.cfg.OnLogin(ctx, login); errors.Is(err, ErrLoginRefused) {
 			return discard(ErrLoginRefused, err)
@@ -187,11 +221,11 @@ func (a *Auth) finishLogin(ctx context.Context, checked musixmatch.CheckedRespon
 	if err := a.grants.Put(ctx, who.Sub, t); err != nil {
 		return discard(ErrUnavailable, err)
 	}
-	return login, nil, nil
+	return login, nil
 }
 
-// identify asks whose a token is that was issued a moment ago. token-metadata
-// may lag behind, or be busy, and the code is spent: so it is asked three times.
+// identify asks whose a token is that was issued a moment ago. It asks three
+// times: token-metadata may lag behind or be busy, and the code is spent.
 func (a *Auth) identify(ctx context.Context, access string) (musixmatch.Introspection, error) {
 	for wait := 250 * time.Millisecond; ; wait *= 4 {
 		who, err := a.musixmatch.Introspect(ctx, access)
@@ -211,7 +245,9 @@ func (a *Auth) identify(ctx context.Context, access string) (musixmatch.Introspe
 	}
 }
 
-// loginOutcome is what a failed call means for a login.
+// loginOutcome returns what a failed call means for a login. Waiting does not
+// help here, because the code is spent: a broken answer is Musixmatch's fault,
+// also one that says it is busy.
 func loginOutcome(err error) *Error {
 	var call *musixmatch.CallError
 	switch {

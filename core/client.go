@@ -17,16 +17,17 @@ import (
 )
 
 // TokenSource returns a source of the user's access token, for use with any
-// client that takes an [oauth2.TokenSource]. It need not be kept: making one is
-// free, and all share what this Auth knows about the user.
+// client that takes an [oauth2.TokenSource]. Making one is free: all of them
+// share what this Auth knows about the user.
 //
-// Token returns a shared token, which must not be modified and never holds a
-// refresh token. It refreshes when due, and waits for that as long as ctx, or
+// Token returns a shared token, which must not be modified. It never holds a
+// refresh token. Token refreshes when due, and waits for that as long as ctx, or
 // 10 seconds if ctx has no deadline. Its errors are [ErrNotSignedIn] if userID
-// is empty, [ErrReconnect] when the user has no grant or has lost it, and
-// [ErrUnavailable] when there is no token for the moment. Safe for concurrent
-// use. A token handed out can be killed by a refresh at any time; [Auth.Client]
-// takes care of that, and an oauth2.ReuseTokenSource around it would not.
+// is empty, [ErrReconnect] if the user has no grant or has lost it, and
+// [ErrUnavailable] if there is no token at the moment. Safe for concurrent use.
+//
+// A refresh can end a token at any time after it was returned. [Auth.Client]
+// takes care of that; an oauth2.ReuseTokenSource around this source does not.
 func (a *Auth) TokenSource(ctx context.Context, userID string) oauth2.TokenSource {
 	return &userSource{a.grants, ctx, userID}
 }
@@ -64,19 +65,19 @@ func (s *userSource) replace(ctx context.Context, rejected string) (*oauth2.Toke
 }
 
 // Client returns an HTTP client that calls Musixmatch's API as the user. It
-// adds the access token to every request, and repeats a request once when the
-// API answers 401 because a refresh has killed the token meanwhile.
+// adds the access token to every request. If the API answers 401 because a
+// refresh has ended the token meanwhile, it repeats the request once.
 //
-// Tokens go to Config.APIOrigins and to https hosts under musixmatch.com only.
-// A request to anywhere else is refused before it is sent, also when a redirect
-// leads there: neither the token nor the body leaves. A 401 that is about
-// something else than the token is returned as it is.
+// Tokens go only to Config.APIOrigins and to https hosts under musixmatch.com.
+// A request to another host is refused before it is sent, also after a redirect:
+// neither the token nor the body leaves. A 401 that is not about the token is
+// returned as it is.
 //
-// Besides those of the transport its errors are those of [Auth.TokenSource],
-// wrapped in [url.Error]. A request whose body cannot be sent again (no
-// GetBody) fails with [ErrUnavailable] where it would have been repeated: the
-// API did not accept it, and the next one will carry the new token. Waiting
-// for a token ends with the request's context or with ctx. Safe for concurrent use.
+// Its errors are those of the transport and of [Auth.TokenSource], wrapped in
+// [url.Error]. A request that should be repeated, but whose body cannot be sent
+// again (no GetBody), fails with [ErrUnavailable]: the API did not accept it,
+// and the next one carries the new token. Waiting for a token ends with the
+// request's context or with ctx. Safe for concurrent use.
 func (a *Auth) Client(ctx context.Context, userID string) *http.Client {
 	return a.apiClient(ctx, &userSource{a.grants, ctx, userID})
 }
@@ -84,8 +85,8 @@ func (a *Auth) Client(ctx context.Context, userID string) *http.Client {
 // bearer provides the token of API calls.
 type bearer interface {
 	get(context.Context) (*oauth2.Token, error)
-	// replace returns the token to use in place of one that the API has
-	// rejected; nil if the 401 was about something else, or nobody can say.
+	// replace returns a token in place of one that the API has rejected, or nil
+	// if the 401 was about something else or nobody can say.
 	replace(ctx context.Context, rejected string) (*oauth2.Token, error)
 }
 
@@ -143,7 +144,7 @@ func (t *apiTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 	return t.base.RoundTrip(again)
 }
 
-// joined is ctx, ended by other too.
+// joined returns a copy of ctx that also ends with other.
 func joined(ctx, other context.Context) (context.Context, context.CancelFunc) {
 	var cancel context.CancelFunc
 	if deadline, ok := other.Deadline(); ok {
@@ -176,7 +177,7 @@ func closeBody(req *http.Request) {
 	}
 }
 
-// discard gives the connection back to the transport.
+// discard reads the rest of body, so that the transport can reuse the connection.
 func discard(body io.ReadCloser) {
 	_, _ = io.CopyN(io.Discard, body, musixmatch.MaxResponse)
 	body.Close()

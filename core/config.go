@@ -11,9 +11,8 @@ import (
 	"github.com/alexedwards/scs/v2"
 )
 
-// Config is everything an application says about its integration. The zero
-// value of every field but the first three is a secure default. A Config is
-// read once, by [New].
+// Config configures [New]. ClientID, ClientSecret and RedirectURL are required;
+// the zero value of every other field is a secure default. New reads it once.
 type Config struct {
 	// ClientID and ClientSecret are issued by Musixmatch at registration.
 	ClientID, ClientSecret string
@@ -31,68 +30,71 @@ type Config struct {
 	// Defaults to none.
 	Scopes []string
 
-	// Sessions keeps who is signed in. A manager made by [NewSessions] is
-	// adjusted to RedirectURL: on http its cookie loses Secure and the prefix.
+	// Sessions keeps who is signed in. New adjusts a manager made by
+	// [NewSessions] to RedirectURL: on http its cookie loses Secure and the prefix.
 	// Defaults to NewSessions(NewMemory()).
 	Sessions *scs.SessionManager
 	// Grants keeps the tokens, and claims on callbacks.
 	// Defaults to memory: neither shared between instances nor durable.
 	Grants GrantStore
-	// Keys seal grants and login attempts: 32 random bytes each. The first
-	// seals, all open. A new key goes behind the old ones until all instances
-	// have it, and then in front.
+	// Keys seal grants and login attempts. Each is 32 random bytes. The first
+	// key seals, all keys open. To rotate, add a new key at the end, wait until
+	// all instances have it, and then move it to the front.
 	// Required when Sessions or Grants is set. Defaults to one random key per process.
 	Keys [][]byte
 
-	// BasePath is where login, logout and disconnect are.
-	// Defaults to the directory of RedirectURL's path, where the callback is.
+	// BasePath is the path below which login, logout and disconnect are.
+	// Defaults to the directory of RedirectURL's path.
 	BasePath string
-	// PathPrefix is what a proxy or http.StripPrefix in front strips: part of
-	// RedirectURL and of every path sent to a browser, not of the paths the router sees. Defaults to none.
+	// PathPrefix is the part of the path that a proxy or http.StripPrefix
+	// removes before the router. RedirectURL and every path sent to a browser
+	// have it; the paths that the router sees do not. Defaults to none.
 	PathPrefix string
-	// AfterLogin and AfterLogout are local paths, below PathPrefix.
+	// AfterLogin and AfterLogout are where a browser goes next: paths on this
+	// site, without PathPrefix, and no routes of this package.
 	// Both default to "/".
 	AfterLogin, AfterLogout string
 	// TrustedOrigins are other origins of the same product, such as a
-	// single-page application: they may POST to the routes and be returned to.
-	// RedirectURL's origin always is trusted. Defaults to none.
+	// single-page application. They may POST to the routes and be returned to.
+	// RedirectURL's origin is always trusted. Defaults to none.
 	TrustedOrigins []string
 
-	// RefreshTimeout is how long one refresh may take at Musixmatch. It is long
-	// on purpose: giving up on a slow server turns a success into a loss.
+	// RefreshTimeout is how long one refresh may take at Musixmatch. The default
+	// is long on purpose: giving up on a slow server turns a success into a loss.
 	// Defaults to 30 s; from 1 s to 5 min.
 	RefreshTimeout time.Duration
 
-	// AppUser says who the application itself has signed in, "" for nobody. It
-	// switches to connect mode: Musixmatch is connected to that user, and no
-	// Musixmatch session is kept. It may be asked several times in one request,
-	// and sees the context of whoever asks. Defaults to nil, sign-in mode.
+	// AppUser returns the user whom the application itself has signed in, or
+	// "". It switches to connect mode: Musixmatch is connected to that user, and
+	// no Musixmatch session is kept. It may be called several times in one
+	// request, with the context of whoever asks. Defaults to nil, sign-in mode.
 	AppUser func(*http.Request) string
-	// LinkedUser returns the Musixmatch user ID that the application has
-	// linked to its user, "" for none. It is asked at most once per request,
-	// when somebody wants to know. Disconnecting ends the tokens and leaves this
-	// link to the application. Connect mode only. Defaults to nil.
+	// LinkedUser returns the Musixmatch user ID that the application has linked
+	// to its user, or "". It is called at most once per request and user, when
+	// somebody asks. Disconnecting ends the tokens; the application keeps or
+	// ends the link itself. Connect mode only. Defaults to nil.
 	LinkedUser func(ctx context.Context, appUser string) (userID string, err error)
 	// OnLogin is called with every verified login before anything is stored.
 	// It may run again for the same login, so it must be idempotent.
-	// [ErrLoginRefused] refuses; any other error makes the login fail as
+	// [ErrLoginRefused] refuses the login; any other error makes it fail as
 	// unavailable. Required in connect mode. Defaults to nil.
 	OnLogin func(ctx context.Context, l *Login) error
-	// OnEvent sees every [Event], synchronously as a rule, so it must not block.
-	// Defaults to nil.
+	// OnEvent is called with every [Event]. Most calls are synchronous, so it
+	// must not block. It is called concurrently. Defaults to nil.
 	OnEvent func(ctx context.Context, e Event)
 	// ErrorHandler renders errors for all adapters; see [WriteError].
-	// Defaults to nil: each adapter in its framework's idiom.
+	// Defaults to nil: each adapter renders them in its framework's idiom.
 	ErrorHandler func(http.ResponseWriter, *http.Request, error)
 
 	// APIOrigins are the exact origins where bearer tokens may be sent, besides
 	// the https hosts under musixmatch.com. Defaults to none.
 	APIOrigins []string
-	// HTTPClient lends its Transport; its other fields are not used. For the
-	// token endpoint a *http.Transport is cloned and restricted to one attempt
-	// per connection. Any other transport must declare by a method
-	// "SendsOnce() bool" that it never sends a request twice, or New refuses it.
-	// Proxies of the environment are honoured. Defaults to a transport of its own.
+	// HTTPClient provides its Transport; its other fields are not used. For the
+	// token endpoint New clones a *http.Transport and restricts it to one attempt
+	// per connection. Any other transport must declare, by a method
+	// "SendsOnce() bool", that it never sends a request twice; otherwise New
+	// refuses it. Proxies of the environment are honoured.
+	// Defaults to a transport of its own.
 	HTTPClient *http.Client
 	// Logger receives one line per event. Defaults to slog.Default().
 	Logger *slog.Logger
@@ -101,8 +103,8 @@ type Config struct {
 	DangerouslyAllowHTTP bool
 }
 
-// Endpoint holds the URLs of an authorization server. Empty fields mean the
-// documented paths; there is no documented revocation endpoint.
+// Endpoint holds the URLs of an authorization server. An empty field means the
+// documented path. There is no documented revocation endpoint.
 type Endpoint struct {
 	Issuer        string // checked against iss in the authorization response (RFC 9207)
 	AuthURL       string
@@ -114,11 +116,14 @@ type Endpoint struct {
 	IssRequired bool
 }
 
-// Login is a verified login, as OnLogin sees it.
+// Login is a verified login, as Config.OnLogin receives it.
 type Login struct {
-	UserID   string   // the Musixmatch user ID
-	AppUser  string   // connect mode: the application's user; else ""
-	ReturnTo string   // where the browser goes next
+	UserID  string // the Musixmatch user ID
+	AppUser string // connect mode: the application's user; else ""
+	// ReturnTo is where the browser goes next. OnLogin may change it, to a path
+	// on this site or a URL on a trusted origin; anything else becomes
+	// Config.AfterLogin.
+	ReturnTo string
 	Scopes   []string // granted
 }
 

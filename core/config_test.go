@@ -2,6 +2,7 @@ package core
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"log/slog"
@@ -18,7 +19,7 @@ func validConfig() Config {
 	return Config{ClientID: "client", ClientSecret: testSecret, RedirectURL: "https://app.example/auth/musixmatch/callback"}
 }
 
-func TestConfigNamesEveryMistake_R_CF_1(t *testing.T) {
+func TestConfigNamesEveryMistake(t *testing.T) {
 	key := testKey(1)
 	for _, tc := range []struct {
 		field  string
@@ -99,6 +100,33 @@ func TestConfigJoinsMistakes(t *testing.T) {
 	}
 }
 
+// A mistake that follows from another is reported once, and those that depend on
+// where the routes are come with all others, in the order of the fields.
+func TestConfigMistakesAreInOrder(t *testing.T) {
+	c := validConfig()
+	c.ClientID, c.BaseURL = "", "http://connect.example"
+	c.AfterLogin, c.AfterLogout = "/auth/musixmatch/login", "/auth/musixmatch/callback"
+	c.RefreshTimeout = time.Millisecond
+	for range 10 {
+		_, err := New(c)
+		require.EqualError(t, err, `musixmatch: the configuration is not usable:
+ClientID: is required
+BaseURL: must be https; plain http is for loopback hosts, or for DangerouslyAllowHTTP
+RefreshTimeout: must be from 1s to 5m, is 1ms
+AfterLogin: "/auth/musixmatch/login" is a route of this package
+AfterLogout: "/auth/musixmatch/callback" is a route of this package`)
+	}
+}
+
+// In connect mode /login is not a route of this package.
+func TestConfigLeavesOtherPathsToTheApplication(t *testing.T) {
+	newTestAuth(t, func(c *Config) {
+		c.RedirectURL, c.AfterLogout = "https://app.example/callback", "/login"
+		c.AppUser = func(*http.Request) string { return "" }
+		c.OnLogin = func(context.Context, *Login) error { return nil }
+	})
+}
+
 func TestConfigDefaults(t *testing.T) {
 	a := newTestAuth(t, nil)
 	require.Equal(t, Endpoint{
@@ -121,8 +149,8 @@ func TestConfigDefaults(t *testing.T) {
 func TestConfigAcceptsLoopbackHTTPAndDanger(t *testing.T) {
 	for _, redirect := range []string{"http://127.0.0.1:8080/cb", "http://[::1]:8080/cb", "http://localhost/cb"} {
 		a := newTestAuth(t, func(c *Config) { c.RedirectURL = redirect })
-		require.False(t, a.sessions.Cookie.Secure, "R-SE-1: http has neither Secure nor the prefix")
-		require.Equal(t, "mxm_session", a.sessions.Cookie.Name)
+		require.False(t, a.cfg.Sessions.Cookie.Secure, "http has neither Secure nor the prefix")
+		require.Equal(t, "mxm_session", a.cfg.Sessions.Cookie.Name)
 	}
 	newTestAuth(t, func(c *Config) { c.RedirectURL, c.DangerouslyAllowHTTP = "http://app.example/cb", true })
 }
@@ -135,7 +163,7 @@ type oneShot struct{ http.RoundTripper }
 
 func (oneShot) SendsOnce() bool { return true }
 
-func TestSecretsDoNotPrint_R_LG_1(t *testing.T) {
+func TestSecretsDoNotPrint(t *testing.T) {
 	c := validConfig()
 	c.Keys = [][]byte{testKey(1)}
 	a := newTestAuth(t, func(in *Config) { in.Keys = c.Keys })

@@ -3,16 +3,18 @@ package core
 import (
 	"errors"
 	"net/http"
+
+	"github.com/mxmconnect/mxmconnect/core/internal/session"
 )
 
 var errNotNavigation = errors.New("a sign-in is a navigation, not a request by a script")
 
 // serveConnect begins to connect Musixmatch to the user whom the application
-// has signed in. It is a POST: a link must not be able to start it (R-AR-8).
-func (a *Auth) serveConnect(w http.ResponseWriter, r *http.Request, s *session) error {
-	appUser := s.applicationUser(r.Context())
+// has signed in. It is a POST, so that no link can start it.
+func (a *Auth) serveConnect(w http.ResponseWriter, r *http.Request, s *session.Session) error {
+	appUser := s.AppUser(r.Context())
 	if appUser == "" {
-		return a.refusal(w, "connect", ErrNotSignedIn, nil)
+		return a.errorResponse(w, "connect", ErrNotSignedIn, nil)
 	}
 	return a.startAuthorization(w, r, s, connectFlow, appUser, r.FormValue("return_to"))
 }

@@ -3,13 +3,16 @@ package core
 import (
 	"context"
 	"net/http"
+
+	"github.com/mxmconnect/mxmconnect/core/internal/session"
 )
 
-// Disconnect ends the user's grant: the tokens are deleted here, and revoked
-// at Musixmatch if it says how. A refresh that is under way does not bring them
-// back. Consent that was given at Musixmatch may persist there. Having nothing to end is not an
-// error, but an empty userID is: [ErrNotSignedIn]. [ErrUnavailable] means that the grant may still
-// be there. Safe for concurrent use.
+// Disconnect ends the user's grant. It deletes the tokens here, and revokes them
+// at Musixmatch if Endpoint.RevocationURL is set. A refresh that is under way
+// does not bring them back. The user's consent may persist at Musixmatch.
+//
+// A user without a grant is no error. An empty userID is [ErrNotSignedIn].
+// [ErrUnavailable] means that the grant may still be there. Safe for concurrent use.
 func (a *Auth) Disconnect(ctx context.Context, userID string) error {
 	if userID == "" {
 		return fail("disconnect", ErrNotSignedIn, nil)
@@ -24,40 +27,40 @@ func (a *Auth) Disconnect(ctx context.Context, userID string) error {
 	return nil
 }
 
-// serveDisconnect ends the grant first, then the session, then the cookie: a
-// failure on the way leaves the browser able to try again.
-func (a *Auth) serveDisconnect(w http.ResponseWriter, r *http.Request, s *session) error {
-	user, err := s.userID(r.Context())
+// serveDisconnect ends the grant, then the session, then the cookie. After a
+// failure on the way the browser can try again.
+func (a *Auth) serveDisconnect(w http.ResponseWriter, r *http.Request, s *session.Session) error {
+	user, err := s.UserID(r.Context())
 	if err != nil {
-		return a.refusal(w, "disconnect", ErrUnavailable, err)
+		return a.errorResponse(w, "disconnect", ErrUnavailable, err)
 	}
 	switch {
-	case a.cfg.AppUser != nil && s.applicationUser(r.Context()) != "" && user == "":
-		return a.refusal(w, "disconnect", ErrNotConnected, nil)
+	case a.cfg.AppUser != nil && s.AppUser(r.Context()) != "" && user == "":
+		return a.errorResponse(w, "disconnect", ErrNotConnected, nil)
 	case user == "":
-		return a.refusal(w, "disconnect", ErrNotSignedIn, nil)
+		return a.errorResponse(w, "disconnect", ErrNotSignedIn, nil)
 	}
-	ctx, cancel := s.detached(callbackTimeout)
+	ctx, cancel := s.Detached(callbackTimeout)
 	defer cancel()
 	if err := a.Disconnect(ctx, user); err != nil {
-		return a.refusal(w, "disconnect", ErrUnavailable, err)
+		return a.errorResponse(w, "disconnect", ErrUnavailable, err)
 	}
 	if err := a.endSession(w, s, ctx, "disconnect"); err != nil {
 		return err
 	}
-	seeOther(w, a.browserPath(a.cfg.AfterLogout))
+	seeOther(w, a.site.browserPath(a.cfg.AfterLogout))
 	return nil
 }
 
-// endSession signs out and removes the cookie. The cookie goes even when the
-// store cannot be reached, but then the error says so.
-func (a *Auth) endSession(w http.ResponseWriter, s *session, ctx context.Context, op string) error {
-	err := s.signOut(ctx)
-	if saveErr := s.save(w); err == nil {
+// endSession signs out and removes the cookie. If the store cannot be reached,
+// it returns an error and removes the cookie all the same.
+func (a *Auth) endSession(w http.ResponseWriter, s *session.Session, ctx context.Context, op string) error {
+	err := s.SignOut(ctx)
+	if saveErr := s.Save(w); err == nil {
 		err = saveErr
 	}
 	if err != nil {
-		return a.refusal(w, op, ErrUnavailable, err)
+		return a.errorResponse(w, op, ErrUnavailable, err)
 	}
 	return nil
 }

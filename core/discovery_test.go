@@ -12,7 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestDiscover_R_TE_14(t *testing.T) {
+func TestDiscover(t *testing.T) {
 	srv := mxmtest.NewServer()
 	defer srv.Close()
 	srv.Configure(func(s *mxmtest.Settings) { s.Issuer = true; s.Revocation = true })

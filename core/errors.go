@@ -7,17 +7,17 @@ import (
 	"github.com/mxmconnect/mxmconnect/core/internal/grant"
 )
 
-// Error is every error this package returns for a reason a caller can act on.
-// It never holds a token, a code, a state, a verifier or a secret, and nothing
+// Error is the type of every error of this package that a caller can act on.
+// It never holds a token, a code, a state, a verifier or a secret, nor anything
 // that a browser or the authorization server sent.
 type Error struct {
-	Op          string // what was being done, such as "callback"
-	Code        string // the outcome, such as "bad_state"; what a client is told
+	Op          string // the operation, such as "callback"
+	Code        string // the outcome, such as "bad_state"; clients see it
 	Description string // one fixed sentence for people
 	Status      int    // the HTTP status that fits the outcome
 	Err         error  // the cause, or nil
 
-	forward string // where a person goes on from the error page
+	forward string // the link on the error page
 	login   bool   // forward leads to the login
 }
 
@@ -50,7 +50,7 @@ func sentinel(code string, status int, description string) *Error {
 	return &Error{Code: code, Description: description, Status: status}
 }
 
-// The outcomes an application can meet. Compare with errors.Is.
+// The outcomes that an application can meet. Compare with [errors.Is].
 var (
 	ErrNotSignedIn  = sentinel("not_signed_in", http.StatusUnauthorized, "nobody is signed in")
 	ErrReconnect    = sentinel("reconnect", http.StatusUnauthorized, "the user must connect to Musixmatch again")
@@ -63,16 +63,16 @@ var (
 	ErrLoginRefused = sentinel("login_refused", http.StatusForbidden, "the application refused this Musixmatch account")
 	ErrCrossOrigin  = sentinel("cross_origin", http.StatusForbidden, "the request came from another site")
 	ErrUpstream     = sentinel("upstream", http.StatusBadGateway, "Musixmatch gave an unexpected answer")
-	ErrUnavailable  = sentinel("unavailable", http.StatusServiceUnavailable, "the service is unavailable for the moment")
+	ErrUnavailable  = sentinel("unavailable", http.StatusServiceUnavailable, "the service is unavailable at the moment")
 )
 
-// ErrConflict is what a [GrantStore] returns, wrapped or not, when the stored
-// version is not the one that CommitGrant was told to replace.
+// ErrConflict is the error of a [GrantStore], wrapped or not, if the stored
+// version is not the one that CommitGrant should replace.
 var ErrConflict = grant.ErrConflict
 
 var errInternal = sentinel("internal", http.StatusInternalServerError, "something went wrong")
 
-// grantError makes an error of a grant into an outcome.
+// grantError turns an error of package grant into an outcome.
 func grantError(op string, err error) error {
 	var f *grant.Failure
 	if !errors.As(err, &f) {
@@ -90,7 +90,7 @@ func grantError(op string, err error) error {
 	return fail(op, outcome, f.Err)
 }
 
-// fail makes the outcome of a sentinel into an error of its own.
+// fail returns a new error with the outcome of a sentinel.
 func fail(op string, outcome *Error, cause error) *Error {
 	return &Error{Op: op, Code: outcome.Code, Description: outcome.Description, Status: outcome.Status, Err: cause}
 }

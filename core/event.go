@@ -12,7 +12,7 @@ import (
 	"github.com/mxmconnect/mxmconnect/core/internal/recovery"
 )
 
-// EventKind names a thing that an operator counts.
+// EventKind names what happened. Operators count events by kind and reason.
 type EventKind string
 
 // The kinds of events.
@@ -24,22 +24,50 @@ const (
 	EventDisconnect    EventKind = "disconnect"
 	EventRefresh       EventKind = "refresh"
 	EventRefreshFailed EventKind = "refresh_failed" // the grant is alive; a later attempt may succeed
-	EventReconnect     EventKind = "reconnect"      // the grant is lost: exactly one event for each terminal loss
-	EventRepaired      EventKind = "repaired"       // a store that had lost its last write was given it back
+	EventReconnect     EventKind = "reconnect"      // the grant is lost: exactly one event for each loss
+	EventRepaired      EventKind = "repaired"       // the store, or what was believed of a grant, was put right
 	EventAppToken      EventKind = "app_token"
 )
 
 // Event is one thing that happened. It never holds a token, a code or a
-// secret, and User is a keyed hash of the Musixmatch user ID: the same for all
-// instances with the same client secret, useless to anybody else.
+// secret. User is a keyed hash of the Musixmatch user ID. It is the same on all
+// instances with the same client secret, and useless to anybody else.
+//
+// These are the reasons of each kind; the other kinds have none.
+//
+//	login_failed    the Code of the outcome: bad_request, bad_state, denied,
+//	                login_refused, unavailable, upstream, user_changed
+//
+//	refresh         none, or
+//	  scope_reduced     Musixmatch granted fewer scopes than before
+//	  unrotated         no new refresh token came with the answer
+//	  salvaged          the answer had a defect, and its tokens are kept
+//
+//	refresh_failed
+//	  unavailable       Musixmatch or the store did not answer, or is busy
+//	  upstream          Musixmatch gave an unexpected answer
+//	  invalid_client    Musixmatch refused the client ID or secret
+//	  decrypt_failed    no key of Config.Keys opens the grant
+//	  race_lost         another instance spent the refresh token
+//	  dropped           the new tokens came after the grant was ended or replaced
+//
+//	reconnect
+//	  revoked           Musixmatch refused a refresh token that was spent once
+//	  lost_response     the new tokens were in an answer that reached nobody
+//	  store_lost_write  the store lost the newest tokens, as after a restore
+//	  sub_changed       the new tokens are another user's
+//	  no_refresh_token  the access token has ended and nothing can renew it
+//
+//	repaired
+//	  store_regressed   the store had an older grant than this process
+//	  mark_lifted       a grant that was believed lost is alive
+//
+//	app_token       none, or unavailable, upstream or invalid_client
 type Event struct {
-	Kind EventKind
-	// Reason says why, and is empty where there is nothing to add. Of an
-	// EventReconnect it is one of "revoked", "lost_response", "store_lost_write",
-	// "sub_changed" and "no_refresh_token".
-	Reason string
+	Kind   EventKind
+	Reason string // one of the above, or empty
 	User   string
-	Took   time.Duration // zero of what takes no time
+	Took   time.Duration // zero if it takes no time
 	Err    error         // the cause of a failure, or nil
 }
 
@@ -79,7 +107,7 @@ func (a *Auth) emit(ctx context.Context, e Event) {
 	}
 }
 
-// userHash is how a user appears in events and logs.
+// userHash returns how a user appears in events and logs.
 func (a *Auth) userHash(sub string) string {
 	if sub == "" {
 		return ""
@@ -89,7 +117,7 @@ func (a *Auth) userHash(sub string) string {
 	return hex.EncodeToString(mac.Sum(nil)[:8])
 }
 
-// report makes an event of what package grant reports.
+// report turns a report of package grant into an event.
 func (a *Auth) report(ctx context.Context, r grant.Report) {
 	e := Event{Reason: r.Reason, User: a.userHash(r.Sub), Took: r.Took, Err: r.Err}
 	switch r.Kind {

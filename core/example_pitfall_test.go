@@ -160,7 +160,7 @@ func ExampleConfig_pitfallRetryingTransport() {
 	fmt.Println(err)
 	// Output:
 	// musixmatch: the configuration is not usable:
-	// HTTPClient: its Transport is a core_test.retrying; one that is not a *http.Transport must declare SendsOnce() bool
+	// HTTPClient: its Transport is a core_test.retrying; a transport other than *http.Transport must declare SendsOnce() bool
 }
 
 // Pitfall: memory is not shared. What one instance knows, another does not: with

@@ -144,6 +144,7 @@ func TestFinishLogin(t *testing.T) {
 			}
 			answer, err := callback(tc.query)
 			require.ErrorIs(t, err, tc.want)
+			require.Equal(t, tc.want == ErrUnavailable, answer.Header().Get("Retry-After") != "")
 			require.Equal(t, tc.asked, w.mxm.asked)
 			require.Equal(t, tc.revoked, w.mxm.revoked == "rt")
 			b.keep(answer)

@@ -15,20 +15,21 @@ import (
 	"golang.org/x/oauth2"
 
 	"github.com/mxmconnect/mxmconnect/core/internal/seal"
+	"github.com/mxmconnect/mxmconnect/core/internal/session"
 )
 
 const (
 	flowCookie  = "mxm_flow_"
 	flowLife    = 10 * time.Minute
-	maxFlows    = 5 // per browser; more than that many tabs nobody signs in with
+	maxFlows    = 5 // per browser: tabs that sign in at the same time
 	flowPurpose = "flow"
 	signInFlow  = "sign-in"
 	connectFlow = "connect"
-	maxFlowSize = 2500 // keeps the cookie below 3.5 KiB; browsers drop one of 4 KiB
+	maxFlowSize = 2500 // bytes; keeps the cookie below 3.5 KiB, as browsers drop one of 4 KiB
 )
 
-// flow is what a login remembers for its callback, sealed in a cookie of its
-// own: an anonymous visitor fills no store, and every tab has its own attempt.
+// flow is one attempt to sign in. It is sealed in a cookie of its own, so an
+// anonymous visitor fills no store and every tab has its own attempt.
 type flow struct {
 	State    []byte    `json:"state"` // SHA-256
 	Verifier string    `json:"verifier"`
@@ -39,8 +40,8 @@ type flow struct {
 	Created  time.Time `json:"created"`
 }
 
-// startFlow begins an attempt, gives the browser its cookie, and returns the
-// state that names it and the flow.
+// startFlow begins an attempt and gives the browser its cookie. It returns the
+// state, which names the attempt, and the flow.
 func (a *Auth) startFlow(w http.ResponseWriter, r *http.Request, purpose, appUser, returnTo string) (state string, f flow) {
 	state = seal.RandomString()
 	f = flow{
@@ -56,7 +57,7 @@ func (a *Auth) startFlow(w http.ResponseWriter, r *http.Request, purpose, appUse
 	name := a.flowCookieName(state)
 	plain, _ := json.Marshal(f) // cannot fail: strings, bytes and a time
 	if len(plain) > maxFlowSize {
-		f.ReturnTo = "" // better to arrive elsewhere than to lose the attempt
+		f.ReturnTo = "" // the browser arrives elsewhere, but the attempt is not lost
 		plain, _ = json.Marshal(f)
 	}
 	sealed := a.keys.Seal(flowPurpose, name, plain)
@@ -100,8 +101,8 @@ func (a *Auth) unsealFlow(c *http.Cookie) (f flow, err error) {
 	return f, nil
 }
 
-// evictFlows makes room for one more attempt: unreadable ones go first, then
-// the oldest.
+// evictFlows makes room for one more attempt. It removes unreadable attempts
+// first, then the oldest.
 func (a *Auth) evictFlows(w http.ResponseWriter, r *http.Request) {
 	type attempt struct {
 		name    string
@@ -132,13 +133,13 @@ const flowNameSize = 16
 func (a *Auth) flowCookieName(state string) string {
 	name := flowCookie + hex.EncodeToString(sum(state)[:flowNameSize/2])
 	if a.secure {
-		return hostPrefix + name
+		return session.HostPrefix + name
 	}
 	return name
 }
 
-// appUserSum is all that it takes to know a user again. Browsers drop a cookie
-// of 4 KiB, and how long a user is, is up to the application.
+// appUserSum returns a hash that is enough to recognize a user. The user's name
+// may be too long for a cookie.
 func appUserSum(appUser string) []byte {
 	if appUser == "" {
 		return nil

@@ -41,7 +41,7 @@ func startTestFlow(a *Auth, b browser) (state string) {
 	return state
 }
 
-func TestFlowCookie_R_AR_3_R_SE_10(t *testing.T) {
+func TestFlowCookie(t *testing.T) {
 	a := newTestAuth(t, nil)
 	b := browser{}
 	state := startTestFlow(a, b)
@@ -57,7 +57,7 @@ func TestFlowCookie_R_AR_3_R_SE_10(t *testing.T) {
 	}
 	f, err := a.openFlow(b.request("/"), state)
 	require.NoError(t, err)
-	require.Len(t, f.Verifier, 43, "R-AR-2")
+	require.Len(t, f.Verifier, 43)
 
 	_, err = a.openFlow(browser{}.request("/"), state)
 	require.Error(t, err, "another browser")
@@ -69,7 +69,7 @@ func TestFlowCookie_R_AR_3_R_SE_10(t *testing.T) {
 	twice := b.request("/")
 	twice.AddCookie(&http.Cookie{Name: a.flowCookieName(state), Value: "x"})
 	_, err = a.openFlow(twice, state)
-	require.Error(t, err, "R-SE-8: two cookies of one name")
+	require.Error(t, err, "two cookies of one name")
 }
 
 func TestFlowCookieIsBoundToItsName(t *testing.T) {
@@ -82,7 +82,7 @@ func TestFlowCookieIsBoundToItsName(t *testing.T) {
 	require.ErrorIs(t, err, seal.ErrUnsealable)
 }
 
-func TestFlowsPerBrowser_R_AR_5(t *testing.T) {
+func TestFlowsPerBrowser(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := newTestAuth(t, nil)
 		b := browser{a.flowCookieName("x"): {Name: a.flowCookieName("x"), Value: "unreadable"}}
@@ -109,7 +109,7 @@ func TestFlowsPerBrowser_R_AR_5(t *testing.T) {
 	})
 }
 
-func TestFlowCookieSize_R_SE_11(t *testing.T) {
+func TestFlowCookieSize(t *testing.T) {
 	a := newTestAuth(t, nil)
 	for _, char := range []string{"a", "&", `"`} { // JSON makes six bytes of one, and two
 		w := httptest.NewRecorder()

@@ -44,6 +44,49 @@ var mustNotImport = map[string][]string{
 	"echomw/echov5":            {"github.com/gin-gonic/", "github.com/labstack/echo/v4", "github.com/redis/", "github.com/jackc/", "modernc.org/", module + "sessionstore/", "testing"},
 }
 
+// The walls below core. A package's own files may import the standard library
+// and what is listed in may, but nothing of notDirectly. never must be nowhere
+// in what it is built from.
+var walls = map[string]struct{ may, notDirectly, never []string }{
+	"core/internal/grant": {
+		may:         []string{module + "core/internal/musixmatch", module + "core/internal/seal", module + "core/internal/recovery", "golang.org/x/oauth2"},
+		notDirectly: []string{"net/http", "log/slog"},
+		never:       []string{module + "core", module + "core/internal/session", "github.com/alexedwards/scs/v2"},
+	},
+	"core/internal/session": {
+		may: []string{"github.com/alexedwards/scs/v2", module + "core/internal/recovery"},
+		never: []string{module + "core", module + "core/internal/grant", module + "core/internal/musixmatch", module + "core/internal/seal",
+			"golang.org/x/oauth2"},
+	},
+	"core/internal/musixmatch": {
+		may:         []string{module + "core/internal/recovery", "golang.org/x/oauth2"},
+		notDirectly: []string{"log/slog"},
+		never:       []string{module + "core", module + "core/internal/grant", module + "core/internal/session", "github.com/alexedwards/scs/v2"},
+	},
+	"core/internal/seal":     {never: []string{"net/http"}},
+	"core/internal/recovery": {never: []string{"net/http"}},
+}
+
+func TestWalls(t *testing.T) {
+	for _, pkg := range strings.Fields(goList(t, "./core/internal/...")) {
+		name := strings.TrimPrefix(pkg, module)
+		t.Run(name, func(t *testing.T) {
+			wall, known := walls[name]
+			require.True(t, known, "say in walls what %s may import", name)
+			for _, imported := range strings.Fields(goList(t, "-f", `{{join .Imports " "}}`, pkg)) {
+				require.NotContains(t, wall.notDirectly, imported)
+				if !standard(imported) {
+					require.Contains(t, wall.may, imported)
+				}
+			}
+			for _, dep := range strings.Fields(goList(t, "-deps", pkg)) {
+				require.NotContains(t, wall.never, dep)
+				require.NotContains(t, never, dep)
+			}
+		})
+	}
+}
+
 // Standard library packages that production code of this project never needs.
 var never = []string{"testing", "database/sql", "net/http/httptest", "flag"}
 
@@ -65,7 +108,7 @@ func TestImports(t *testing.T) {
 				if allowed == nil {
 					continue
 				}
-				if first, _, _ := strings.Cut(dep, "/"); !strings.Contains(first, ".") {
+				if standard(dep) {
 					if name != "sessionstore/storetest" {
 						require.NotContains(t, never, dep)
 					}
@@ -75,6 +118,11 @@ func TestImports(t *testing.T) {
 			}
 		})
 	}
+}
+
+func standard(pkg string) bool {
+	first, _, _ := strings.Cut(pkg, "/")
+	return !strings.Contains(first, ".")
 }
 
 func matches(rule, dep string) bool {

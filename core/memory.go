@@ -16,21 +16,21 @@ const (
 	memoryShards = 64
 	sweepEvery   = time.Minute
 
-	// The tombstone of a session outlives it by this much, because a request that
-	// is still running may have moved the session's end (an idle timeout) or may
-	// read another clock.
+	// The tombstone of a session outlives it by this much. A request that is still
+	// running may have moved the session's end (an idle timeout), or may read
+	// another clock.
 	tombstoneMargin = time.Hour
 )
 
 var errNoVersion = errors.New("core: a record needs a version")
 
-// Memory keeps sessions and grants in the memory of one process: it is shared
-// with nobody and gone when the process ends. It is a [scs.CtxStore] whose
-// deleted sessions cannot come back, a [GrantStore], and the reference for the
-// other stores: what it does, they do.
+// Memory keeps sessions and grants in the memory of one process. Nobody else
+// shares them, and they are gone when the process ends. It is a [scs.CtxStore]
+// whose deleted sessions cannot come back, and a [GrantStore]. It is the
+// reference for the other stores: they do what it does.
 //
-// It is safe for concurrent use, copies what it is given and what it hands out,
-// and starts no goroutine: writes sweep out what has expired.
+// It is safe for concurrent use, and copies what it takes and returns. It starts
+// no goroutine: writes remove what has expired.
 type Memory struct {
 	seed             maphash.Seed
 	sessions, grants [memoryShards]memoryShard
@@ -57,8 +57,8 @@ func NewMemory() *Memory {
 	return &Memory{seed: maphash.MakeSeed()}
 }
 
-// FindCtx returns the data of a session. A session that is unknown, deleted or
-// expired is found=false and no error.
+// FindCtx returns the data of a session. If the session is unknown, deleted or
+// expired, found is false and err is nil.
 func (m *Memory) FindCtx(ctx context.Context, token string) (b []byte, found bool, err error) {
 	if err := ctx.Err(); err != nil {
 		return nil, false, err
@@ -70,9 +70,9 @@ func (m *Memory) FindCtx(ctx context.Context, token string) (b []byte, found boo
 	return bytes.Clone(e.Data), true, nil
 }
 
-// CommitCtx stores a session until expiry. A session that was deleted stays
-// deleted: committing it does nothing and returns nil. One that has merely
-// expired starts afresh, and one whose expiry has passed already is not found.
+// CommitCtx stores a session until expiry. A deleted session stays deleted:
+// committing it does nothing and returns nil. An expired session starts afresh.
+// A session whose expiry has passed already is not found.
 func (m *Memory) CommitCtx(ctx context.Context, token string, b []byte, expiry time.Time) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -85,7 +85,7 @@ func (m *Memory) CommitCtx(ctx context.Context, token string, b []byte, expiry t
 	if e, ok := s.live(token, now); ok && e.deleted {
 		return nil
 	}
-	if expiry.IsZero() { // which for a record is never, for scs long ago
+	if expiry.IsZero() { // "never" for a record, but "long ago" for scs
 		expiry = time.Unix(0, 0)
 	}
 	s.put(token, memoryEntry{Record: Record{Data: bytes.Clone(b), Expiry: expiry}}, now)
@@ -93,7 +93,7 @@ func (m *Memory) CommitCtx(ctx context.Context, token string, b []byte, expiry t
 }
 
 // DeleteCtx ends a session and leaves a tombstone for the rest of its life and
-// an hour. A session that is unknown or expired leaves nothing behind.
+// an hour. An unknown or expired session leaves nothing.
 func (m *Memory) DeleteCtx(ctx context.Context, token string) error {
 	if err := ctx.Err(); err != nil {
 		return err

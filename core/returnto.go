@@ -4,14 +4,16 @@ import (
 	"net/url"
 	"path"
 	"strings"
+
+	"github.com/mxmconnect/mxmconnect/core/internal/musixmatch"
 )
 
 const maxReturnTo = 2 << 10
 
-// localPath returns raw as a path, with query, on the site itself, or false.
-// It accepts only what no browser and no router can read as another origin,
-// before or after cleaning: one leading slash, no backslash, visible ASCII.
-// The result is clean, so that writing it through a cleaner changes nothing.
+// localPath returns raw, a path on this site with an optional query, or false.
+// It refuses everything that a browser or router could read as another origin,
+// before or after cleaning. What it accepts has one leading slash, no backslash
+// and only visible ASCII. The result is clean: cleaning it again changes nothing.
 func localPath(raw string) (string, bool) {
 	if raw == "" || len(raw) > maxReturnTo || raw[0] != '/' || strings.HasPrefix(raw, "//") {
 		return "", false
@@ -36,13 +38,80 @@ func localPath(raw string) (string, bool) {
 	return cleaned, true
 }
 
-// returnTo is where a browser may be sent that asked for raw: raw itself if
-// that is a path or URL on this site outside the routes of this package, or a
-// URL on a trusted origin; otherwise AfterLogin. It is asked at login and again at use.
+// site says where this package is mounted. Paths are as the router sees them.
+type site struct {
+	origin     string // of RedirectURL
+	prefix     string // Config.PathPrefix, which the router does not see
+	base       string // Config.BasePath
+	start      string // login, or connect in connect mode
+	callback   string
+	logout     string // "" in connect mode
+	disconnect string
+}
+
+// site returns where c, with its defaults, mounts this package.
+func (c *Config) site() site {
+	s := site{prefix: c.PathPrefix, base: c.BasePath, start: c.BasePath + "/connect", disconnect: c.BasePath + "/disconnect"}
+	if c.AppUser == nil {
+		s.start, s.logout = c.BasePath+"/login", c.BasePath+"/logout"
+	}
+	if u, err := url.Parse(c.RedirectURL); err == nil {
+		s.origin = musixmatch.OriginOf(u)
+		s.callback, _ = c.callbackPath()
+	}
+	return s
+}
+
+// callbackPath returns the path of RedirectURL below PathPrefix.
+func (c *Config) callbackPath() (p string, below bool) {
+	u, err := url.Parse(c.RedirectURL)
+	if err != nil {
+		return "", false
+	}
+	return strings.CutPrefix(u.Path, c.PathPrefix)
+}
+
+// secure reports whether browsers reach the application over https.
+func (c *Config) secure() bool {
+	u, err := url.Parse(c.RedirectURL)
+	return err == nil && u.Scheme == "https"
+}
+
+// browserPath returns p, a path as the router sees it, as the browser sees it.
+func (s *site) browserPath(p string) string { return s.prefix + p }
+
+// isOwnPath reports whether the browser path p leads to a route of this
+// package. A browser must not be sent there after a login.
+func (s *site) isOwnPath(p string) bool {
+	if s.base != "" && within(p, s.browserPath(s.base)) {
+		return true
+	}
+	for _, route := range [...]string{s.start, s.callback, s.logout, s.disconnect} {
+		if route != "" && within(p, s.browserPath(route)) {
+			return true
+		}
+	}
+	return false
+}
+
+// within reports whether target, a path with an optional query, is base or
+// below it once a router has decoded and cleaned it.
+func within(target, base string) bool {
+	u, err := url.Parse(target)
+	if err != nil {
+		return false
+	}
+	p := path.Clean(u.Path)
+	return p == base || strings.HasPrefix(p, base+"/")
+}
+
+// returnTo returns where to send a browser that asked for raw. That is raw
+// itself if it is on this site, outside the routes of this package, or on a
+// trusted origin; otherwise AfterLogin. It is checked at login and again at use.
 func (a *Auth) returnTo(raw string) string {
-	if p, ok := localPath(strings.TrimPrefix(raw, a.publicOrigin)); ok {
-		if a.isOwnPath(p) {
-			return a.browserPath(a.cfg.AfterLogin)
+	if p, ok := localPath(strings.TrimPrefix(raw, a.site.origin)); ok {
+		if a.site.isOwnPath(p) {
+			return a.afterLogin()
 		}
 		return p
 	}
@@ -55,22 +124,7 @@ func (a *Auth) returnTo(raw string) string {
 			return origin + p
 		}
 	}
-	return a.browserPath(a.cfg.AfterLogin)
+	return a.afterLogin()
 }
 
-// isOwnPath reports whether the browser path p leads to a route of this
-// package, where a browser must not be sent after a login.
-func (a *Auth) isOwnPath(p string) bool {
-	if base := a.cfg.BasePath; base != "" && within(p, a.browserPath(base)) {
-		return true
-	}
-	for _, route := range a.routes {
-		if within(p, a.browserPath(route.Path)) {
-			return true
-		}
-	}
-	return false
-}
-
-// browserPath is p, a path as the router sees it, as the browser sees it.
-func (a *Auth) browserPath(p string) string { return a.cfg.PathPrefix + p }
+func (a *Auth) afterLogin() string { return a.site.browserPath(a.cfg.AfterLogin) }

@@ -46,7 +46,7 @@ var leavingPaths = []string{
 	"javascript:alert(1)", "//evil.example@app.example", "/ /evil.example", "evil.example", "", "/\x00", "/ä",
 }
 
-func TestLocalPath_R_CB_9(t *testing.T) {
+func TestLocalPath(t *testing.T) {
 	for _, raw := range leavingPaths {
 		_, ok := localPath(raw)
 		require.False(t, ok, "%q", raw)
@@ -101,7 +101,7 @@ func TestReturnTo(t *testing.T) {
 		"/app/me":                                       "/app/me",
 		"":                                              "/app/home",
 		"//evil.example":                                "/app/home",
-		"/app/auth/musixmatch/logout":                   "/app/home", // R-CB-10
+		"/app/auth/musixmatch/logout":                   "/app/home",
 		"/app/auth/musixmatch/%6cogin":                  "/app/home",
 		"/app/x/../auth/musixmatch/login":               "/app/home",
 		"/app/x/%2e%2e/auth/musixmatch/login":           "/app/home",

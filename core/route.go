@@ -3,6 +3,8 @@ package core
 import (
 	"errors"
 	"net/http"
+
+	"github.com/mxmconnect/mxmconnect/core/internal/session"
 )
 
 const (
@@ -12,24 +14,24 @@ const (
 
 var errClosing = errors.New("this instance is shutting down")
 
-type handler func(w http.ResponseWriter, r *http.Request, s *session) error
+type handler func(w http.ResponseWriter, r *http.Request, s *session.Session) error
 
-// get and post make a handler into a route that takes every method, since the
-// routers disagree about the others: Gin answers 404, Echo 405, and ServeMux
+// get and post make a route that takes every method and refuses all but one.
+// Routers disagree about the others: Gin answers 404, Echo 405, and ServeMux
 // runs a GET pattern for HEAD, which would consume a callback.
 func (a *Auth) get(path string, serve handler) Route {
 	return a.route(path, http.MethodGet, serve)
 }
 
-// post also refuses what another site's page sent (R-LO-1).
+// post also refuses a request from another site's page.
 func (a *Auth) post(path string, serve handler) Route {
-	return a.route(path, http.MethodPost, func(w http.ResponseWriter, r *http.Request, s *session) error {
+	return a.route(path, http.MethodPost, func(w http.ResponseWriter, r *http.Request, s *session.Session) error {
 		if err := a.origin.Check(r); err != nil {
-			return a.refusal(w, "route", ErrCrossOrigin, nil)
+			return a.errorResponse(w, "route", ErrCrossOrigin, nil)
 		}
 		r.Body = http.MaxBytesReader(w, r.Body, maxBody)
 		if err := r.ParseForm(); err != nil {
-			return a.refusal(w, "route", ErrBadRequest, errors.New("the form cannot be read"))
+			return a.errorResponse(w, "route", ErrBadRequest, errors.New("the form cannot be read"))
 		}
 		return serve(w, r, s)
 	})
@@ -40,18 +42,18 @@ func (a *Auth) route(path, method string, serve handler) Route {
 		protect(w)
 		if r.Method != method {
 			w.Header().Set("Allow", method)
-			return a.refusal(w, "route", ErrMethod, nil)
+			return a.errorResponse(w, "route", ErrMethod, nil)
 		}
 		if len(r.URL.RawQuery) > maxQuery {
-			return a.refusal(w, "route", ErrBadRequest, errors.New("the query is too long"))
+			return a.errorResponse(w, "route", ErrBadRequest, errors.New("the query is too long"))
 		}
-		if s := a.sessionOf(r.Context()); s != nil {
+		if s := a.sessions.From(r.Context()); s != nil {
 			return serve(w, r, s)
 		}
-		s, r := a.load(r)
+		s, r := a.sessions.Load(r)
 		err := serve(w, r, s)
-		if saveErr := s.save(w); err == nil && saveErr != nil {
-			err = a.refusal(w, "route", ErrUnavailable, saveErr)
+		if saveErr := s.Save(w); err == nil && saveErr != nil {
+			err = a.errorResponse(w, "route", ErrUnavailable, saveErr)
 		}
 		return err
 	}}

@@ -7,7 +7,7 @@ import (
 	"github.com/mxmconnect/mxmconnect/core/internal/musixmatch"
 )
 
-// server is Musixmatch as package grant sees it.
+// server makes the client of Musixmatch a grant.Server.
 type server struct{ *musixmatch.Client }
 
 func (s server) Connect(ctx context.Context, refreshToken string) (grant.Conn, error) {
@@ -18,7 +18,7 @@ func (s server) Connect(ctx context.Context, refreshToken string) (grant.Conn, e
 	return conn, nil
 }
 
-// grantStore is a [GrantStore] as package grant sees it.
+// grantStore makes a [GrantStore] a grant.Store.
 type grantStore struct{ GrantStore }
 
 func (s grantStore) FindGrant(ctx context.Context, key string) (grant.Record, bool, error) {

@@ -35,7 +35,9 @@ func BenchmarkAuthenticatedRequest(b *testing.B) {
 	})
 	for _, idle := range []time.Duration{0, time.Hour} {
 		b.Run(fmt.Sprintf("mxmconnect/idle=%s", idle), func(b *testing.B) {
-			a, _ := newSessionAuth(b, func(m *scs.SessionManager) { m.IdleTimeout = idle })
+			sessions := NewSessions(NewMemory())
+			sessions.IdleTimeout = idle
+			a := newSessionAuth(b, sessions)
 			br := browser{}
 			signIn(b, a, br, "mxm:100000000000000000001")
 			run(b, a.Wrap(page), br["__Host-mxm_session"])

@@ -2,6 +2,7 @@ package core
 
 import (
 	"cmp"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -14,190 +15,206 @@ import (
 
 	"github.com/mxmconnect/mxmconnect/core/internal/musixmatch"
 	"github.com/mxmconnect/mxmconnect/core/internal/seal"
+	"github.com/mxmconnect/mxmconnect/core/internal/session"
 )
 
-// validate fills in the defaults and joins every mistake into one error.
-func (c *Config) validate() error {
-	var errs []error
-	wrong := func(field, format string, args ...any) {
-		errs = append(errs, fmt.Errorf(field+": "+format, args...))
-	}
-
-	for _, f := range []struct{ name, value string }{{"ClientID", c.ClientID}, {"ClientSecret", c.ClientSecret}} {
-		if f.value == "" {
-			wrong(f.name, "is required")
-		} else if !visibleText.MatchString(f.value) {
-			wrong(f.name, "has a character outside printable ASCII")
-		}
-	}
-
+// setDefaults fills in what the application left out. A default that follows
+// from a field with a mistake is left out, too, so that validate does not
+// report one mistake twice.
+func (c *Config) setDefaults() {
 	c.BaseURL = strings.TrimRight(cmp.Or(c.BaseURL, defaultBaseURL), "/")
-	baseOK := c.checkURL("BaseURL", c.BaseURL, &errs)
-	documented := func(p string) string { return c.BaseURL + p }
-	for _, f := range []struct {
-		name  string
-		value *string
-		path  string
-	}{
-		{"Endpoint.AuthURL", &c.Endpoint.AuthURL, "/oauth/authorize"},
-		{"Endpoint.TokenURL", &c.Endpoint.TokenURL, "/oauth/token"},
-		{"Endpoint.MetadataURL", &c.Endpoint.MetadataURL, "/oauth/token-metadata"},
-		{"Endpoint.RevocationURL", &c.Endpoint.RevocationURL, ""},
-		{"Endpoint.Issuer", &c.Endpoint.Issuer, ""},
-	} {
-		if *f.value != "" {
-			c.checkURL(f.name, *f.value, &errs)
-		} else if f.path != "" && baseOK {
-			*f.value = documented(f.path)
-		}
+	if musixmatch.CheckURL(c.BaseURL, c.DangerouslyAllowHTTP) == nil {
+		c.Endpoint.AuthURL = cmp.Or(c.Endpoint.AuthURL, c.BaseURL+"/oauth/authorize")
+		c.Endpoint.TokenURL = cmp.Or(c.Endpoint.TokenURL, c.BaseURL+"/oauth/token")
+		c.Endpoint.MetadataURL = cmp.Or(c.Endpoint.MetadataURL, c.BaseURL+"/oauth/token-metadata")
 	}
-	if c.Endpoint.IssRequired && c.Endpoint.Issuer == "" {
-		wrong("Endpoint.Issuer", "is required with IssRequired")
-	}
-
 	scopes := []string{"profile", "email"}
 	for _, s := range c.Scopes {
-		if !scopeToken.MatchString(s) {
-			wrong("Scopes", "%q is not a scope (RFC 6749 section 3.3)", s)
-		} else if !slices.Contains(scopes, s) {
+		if !slices.Contains(scopes, s) {
 			scopes = append(scopes, s)
 		}
 	}
 	c.Scopes = scopes
 
-	if _, err := seal.New(c.Keys); err != nil {
-		errs = append(errs, err)
+	if len(c.Keys) == 0 && c.Sessions == nil && c.Grants == nil {
+		key := make([]byte, 32)
+		rand.Read(key)
+		c.Keys = [][]byte{key}
 	}
-	c.checkPaths(&errs)
-	c.checkSessions(&errs)
-
-	switch {
-	case c.RefreshTimeout == 0:
-		c.RefreshTimeout = defaultRefreshTimeout
-	case c.RefreshTimeout < time.Second || c.RefreshTimeout > 5*time.Minute:
-		wrong("RefreshTimeout", "must be from 1s to 5m, is %s", c.RefreshTimeout)
+	memory := NewMemory()
+	if c.Sessions == nil {
+		c.Sessions = NewSessions(memory)
 	}
-
-	if c.AppUser != nil && c.OnLogin == nil {
-		wrong("OnLogin", "is required with AppUser: it links the two accounts")
+	if c.Grants == nil {
+		c.Grants = memory
 	}
-	if c.LinkedUser != nil && c.AppUser == nil {
-		wrong("LinkedUser", "needs AppUser")
+	if callback, ok := c.callbackPath(); ok && c.BasePath == "" && cleanPath(callback) {
+		c.BasePath = strings.TrimSuffix(path.Dir(callback), "/")
 	}
-	for i, o := range c.TrustedOrigins {
-		c.checkOrigin(fmt.Sprintf("TrustedOrigins[%d]", i), o, &errs)
-	}
-	for i, o := range c.APIOrigins {
-		c.checkOrigin(fmt.Sprintf("APIOrigins[%d]", i), o, &errs)
-	}
-	if c.HTTPClient != nil && c.HTTPClient.Transport != nil {
-		if _, ok := c.HTTPClient.Transport.(*http.Transport); !ok && !musixmatch.SendsOnce(c.HTTPClient.Transport) {
-			wrong("HTTPClient", "its Transport is a %T; one that is not a *http.Transport must declare SendsOnce() bool", c.HTTPClient.Transport)
-		}
-	}
+	c.AfterLogin = cmp.Or(c.AfterLogin, "/")
+	c.AfterLogout = cmp.Or(c.AfterLogout, "/")
+	c.RefreshTimeout = cmp.Or(c.RefreshTimeout, defaultRefreshTimeout)
 	if c.Logger == nil {
 		c.Logger = slog.Default()
 	}
-	return errors.Join(errs...)
 }
 
-func (c *Config) checkPaths(errs *[]error) {
-	wrong := func(field, format string, args ...any) {
-		*errs = append(*errs, fmt.Errorf(field+": "+format, args...))
+// mistakes are what is wrong with a Config.
+type mistakes []error
+
+func (m *mistakes) add(field, format string, args ...any) {
+	*m = append(*m, fmt.Errorf(field+": "+format, args...))
+}
+
+// validate returns every mistake in a Config that has its defaults, as one error.
+func (c *Config) validate() error {
+	var m mistakes
+	c.checkClient(&m)
+	c.checkServer(&m)
+	c.checkPaths(&m)
+	c.checkStores(&m)
+	c.checkModes(&m)
+	c.checkOrigins(&m)
+	return errors.Join(m...)
+}
+
+func (c *Config) checkClient(m *mistakes) {
+	for _, f := range []struct{ name, value string }{{"ClientID", c.ClientID}, {"ClientSecret", c.ClientSecret}} {
+		if f.value == "" {
+			m.add(f.name, "is required")
+		} else if !visibleText.MatchString(f.value) {
+			m.add(f.name, "has a character outside printable ASCII")
+		}
 	}
-	if c.PathPrefix != "" && !cleanPath(c.PathPrefix) {
-		wrong("PathPrefix", "must be a clean path such as /app, is %q", c.PathPrefix)
-		c.PathPrefix = ""
+	for _, s := range c.Scopes {
+		if !scopeToken.MatchString(s) {
+			m.add("Scopes", "%q is not a scope (RFC 6749 section 3.3)", s)
+		}
+	}
+}
+
+func (c *Config) checkServer(m *mistakes) {
+	c.checkURL(m, "BaseURL", c.BaseURL)
+	for _, f := range []struct{ name, value string }{
+		{"Endpoint.AuthURL", c.Endpoint.AuthURL},
+		{"Endpoint.TokenURL", c.Endpoint.TokenURL},
+		{"Endpoint.MetadataURL", c.Endpoint.MetadataURL},
+		{"Endpoint.RevocationURL", c.Endpoint.RevocationURL},
+		{"Endpoint.Issuer", c.Endpoint.Issuer},
+	} {
+		if f.value != "" {
+			c.checkURL(m, f.name, f.value)
+		}
+	}
+	if c.Endpoint.IssRequired && c.Endpoint.Issuer == "" {
+		m.add("Endpoint.Issuer", "is required with IssRequired")
+	}
+	if c.RefreshTimeout < time.Second || c.RefreshTimeout > 5*time.Minute {
+		m.add("RefreshTimeout", "must be from 1s to 5m, is %s", c.RefreshTimeout)
+	}
+	if c.HTTPClient != nil && c.HTTPClient.Transport != nil {
+		if _, ok := c.HTTPClient.Transport.(*http.Transport); !ok && !musixmatch.SendsOnce(c.HTTPClient.Transport) {
+			m.add("HTTPClient", "its Transport is a %T; a transport other than *http.Transport must declare SendsOnce() bool", c.HTTPClient.Transport)
+		}
+	}
+}
+
+func (c *Config) checkPaths(m *mistakes) {
+	prefixOK := c.PathPrefix == "" || cleanPath(c.PathPrefix)
+	if !prefixOK {
+		m.add("PathPrefix", "must be a clean path such as /app, is %q", c.PathPrefix)
 	}
 	if c.RedirectURL == "" {
-		wrong("RedirectURL", "is required")
-	} else if c.checkURL("RedirectURL", c.RedirectURL, errs) {
-		u, _ := url.Parse(c.RedirectURL)
-		p, below := strings.CutPrefix(u.Path, c.PathPrefix)
-		switch {
-		case !below:
-			wrong("RedirectURL", "its path must begin with PathPrefix %q", c.PathPrefix)
-		case !cleanPath(p):
-			wrong("RedirectURL", "needs a clean path such as /auth/musixmatch/callback, has %q", u.Path)
-		default:
-			if c.BasePath == "" {
-				c.BasePath = strings.TrimSuffix(path.Dir(p), "/")
-			}
-			if slices.Contains([]string{"login", "connect", "logout", "disconnect"}, strings.TrimPrefix(p, c.BasePath+"/")) {
-				wrong("RedirectURL", "its path %q is the path of another route", p)
-			}
-		}
+		m.add("RedirectURL", "is required")
+	} else if c.checkURL(m, "RedirectURL", c.RedirectURL) && prefixOK {
+		c.checkCallbackPath(m)
 	}
 	if c.BasePath != "" && !cleanPath(c.BasePath) {
-		wrong("BasePath", "must be a clean path such as /auth/musixmatch, is %q", c.BasePath)
+		m.add("BasePath", "must be a clean path such as /auth/musixmatch, is %q", c.BasePath)
 	}
-	for _, f := range []struct {
-		name  string
-		value *string
-	}{{"AfterLogin", &c.AfterLogin}, {"AfterLogout", &c.AfterLogout}} {
-		*f.value = cmp.Or(*f.value, "/")
-		if _, ok := localPath(*f.value); !ok {
-			wrong(f.name, "must be a path on this site, is %q", *f.value)
+	routes := c.site()
+	for _, f := range []struct{ name, value string }{{"AfterLogin", c.AfterLogin}, {"AfterLogout", c.AfterLogout}} {
+		if _, ok := localPath(f.value); !ok {
+			m.add(f.name, "must be a path on this site, is %q", f.value)
+		} else if routes.isOwnPath(routes.browserPath(f.value)) {
+			m.add(f.name, "%q is a route of this package", f.value)
 		}
 	}
 }
 
-func (c *Config) checkSessions(errs *[]error) {
-	wrong := func(field, text string) { *errs = append(*errs, errors.New(field+": "+text)) }
-	if len(c.Keys) == 0 && (c.Sessions != nil || c.Grants != nil) {
-		wrong("Keys", "is required when Sessions or Grants is set: other instances, and this one after a restart, must open what is stored")
-	}
-	s := c.Sessions
-	if s == nil {
-		return
-	}
-	if s.Store == nil || s.Codec == nil || s.Lifetime <= 0 || s.Cookie.Name == "" {
-		wrong("Sessions", "needs a Store, a Codec, a Lifetime and a Cookie.Name; see NewSessions")
-	}
-	if s.IdleTimeout < 0 {
-		wrong("Sessions", "IdleTimeout must not be negative")
-	}
-	if s.Cookie.SameSite == http.SameSiteNoneMode && !s.Cookie.Secure {
-		wrong("Sessions", "Cookie.SameSite=None needs Cookie.Secure")
-	}
-	if s.Cookie.SameSite == http.SameSiteStrictMode && c.AppUser == nil {
-		wrong("Sessions", "Cookie.SameSite=Strict hides the session from the first page after a sign-in; use Lax")
-	}
-	https := strings.HasPrefix(c.RedirectURL, "https://")
-	if ours(s) && https && (!strings.HasPrefix(s.Cookie.Name, "__Host-") || !s.Cookie.Secure || s.Cookie.Path != "/" || s.Cookie.Domain != "") {
-		wrong("Sessions", "on https the cookie of a NewSessions manager keeps its __Host- name, Secure, Path=/ and no Domain")
+func (c *Config) checkCallbackPath(m *mistakes) {
+	callback, ok := c.callbackPath()
+	switch {
+	case !ok:
+		m.add("RedirectURL", "its path must begin with PathPrefix %q", c.PathPrefix)
+	case !cleanPath(callback):
+		m.add("RedirectURL", "needs a clean path such as /auth/musixmatch/callback, has %q", c.PathPrefix+callback)
+	case slices.Contains([]string{"login", "connect", "logout", "disconnect"}, strings.TrimPrefix(callback, c.BasePath+"/")):
+		m.add("RedirectURL", "its path %q is the path of another route", callback)
 	}
 }
 
-// checkURL reports whether raw is an absolute URL fit for what field names.
-func (c *Config) checkURL(field, raw string, errs *[]error) bool {
+func (c *Config) checkStores(m *mistakes) {
+	if _, err := seal.New(c.Keys); err != nil {
+		*m = append(*m, err)
+	}
+	if len(c.Keys) == 0 {
+		m.add("Keys", "is required when Sessions or Grants is set: other instances, and this one after a restart, must open what is stored")
+	}
+	s := c.Sessions
+	if s.Store == nil || s.Codec == nil || s.Lifetime <= 0 || s.Cookie.Name == "" {
+		m.add("Sessions", "needs a Store, a Codec, a Lifetime and a Cookie.Name; see NewSessions")
+	}
+	if s.IdleTimeout < 0 {
+		m.add("Sessions", "IdleTimeout must not be negative")
+	}
+	if s.Cookie.SameSite == http.SameSiteNoneMode && !s.Cookie.Secure {
+		m.add("Sessions", "Cookie.SameSite=None needs Cookie.Secure")
+	}
+	if s.Cookie.SameSite == http.SameSiteStrictMode && c.AppUser == nil {
+		m.add("Sessions", "Cookie.SameSite=Strict hides the session from the first page after a sign-in; use Lax")
+	}
+	host := strings.HasPrefix(s.Cookie.Name, session.HostPrefix) && s.Cookie.Secure && s.Cookie.Path == "/" && s.Cookie.Domain == ""
+	if session.Ours(s) && c.secure() && !host {
+		m.add("Sessions", "on https the cookie of a NewSessions manager keeps its __Host- name, Secure, Path=/ and no Domain")
+	}
+}
+
+func (c *Config) checkModes(m *mistakes) {
+	if c.AppUser != nil && c.OnLogin == nil {
+		m.add("OnLogin", "is required with AppUser: it links the two accounts")
+	}
+	if c.LinkedUser != nil && c.AppUser == nil {
+		m.add("LinkedUser", "needs AppUser")
+	}
+}
+
+func (c *Config) checkOrigins(m *mistakes) {
+	for _, list := range []struct {
+		name    string
+		origins []string
+	}{{"TrustedOrigins", c.TrustedOrigins}, {"APIOrigins", c.APIOrigins}} {
+		for i, raw := range list.origins {
+			field := fmt.Sprintf("%s[%d]", list.name, i)
+			if !c.checkURL(m, field, raw) {
+				continue
+			}
+			if u, _ := url.Parse(raw); musixmatch.OriginOf(u) != raw {
+				m.add(field, "%q is not an origin such as https://app.example", raw)
+			}
+		}
+	}
+}
+
+// checkURL reports whether raw is a URL that this package may use.
+func (c *Config) checkURL(m *mistakes, field, raw string) bool {
 	if err := musixmatch.CheckURL(raw, c.DangerouslyAllowHTTP); err != nil {
-		*errs = append(*errs, fmt.Errorf("%s: %w", field, err))
+		m.add(field, "%w", err)
 		return false
 	}
 	return true
 }
 
-func (c *Config) checkOrigin(field, raw string, errs *[]error) {
-	if !c.checkURL(field, raw, errs) {
-		return
-	}
-	if u, _ := url.Parse(raw); musixmatch.OriginOf(u) != raw {
-		*errs = append(*errs, fmt.Errorf("%s: %q is not an origin such as https://app.example", field, raw))
-	}
-}
-
 func cleanPath(p string) bool {
 	return routePath.MatchString(p) && path.Clean(p) == p
-}
-
-// within reports whether target, a path with an optional query, is base or
-// below it once a router has decoded and cleaned it.
-func within(target, base string) bool {
-	u, err := url.Parse(target)
-	if err != nil {
-		return false
-	}
-	p := path.Clean(u.Path)
-	return p == base || strings.HasPrefix(p, base+"/")
 }

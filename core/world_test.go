@@ -63,7 +63,7 @@ func inBubble(t *testing.T, test func(t *testing.T, w *world)) {
 	})
 }
 
-// tellsNoSecret is R-LG-1: no log line, event or error holds a token that went
+// tellsNoSecret checks that no log line, event or error holds a token that went
 // over the wire, or the client's secret.
 func (w *world) tellsNoSecret() {
 	w.t.Helper()

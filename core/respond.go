@@ -8,26 +8,28 @@ import (
 	"errors"
 	"html/template"
 	"net/http"
+
+	"github.com/mxmconnect/mxmconnect/core/internal/session"
 )
 
-// retryAfter is what clients are told, in seconds, when something is down.
+// retryAfter is the value of Retry-After, in seconds, of a 503.
 const retryAfter = "5"
 
-// refusal makes an outcome into the error to return, and sets the headers that
-// belong to it, so that a framework's own error handler keeps them.
-func (a *Auth) refusal(w http.ResponseWriter, op string, outcome *Error, cause error) error {
+// errorResponse returns the error of an outcome, and sets the headers that
+// belong to it: a framework's own error handler keeps them.
+func (a *Auth) errorResponse(w http.ResponseWriter, op string, outcome *Error, cause error) error {
 	protect(w)
-	if outcome == ErrUnavailable {
+	if outcome.Code == ErrUnavailable.Code {
 		w.Header().Set("Retry-After", retryAfter)
 	}
 	e := fail(op, outcome, cause)
-	e.forward, e.login = a.wayOn(outcome.Code)
+	e.forward, e.login = a.wayForward(outcome.Code)
 	return e
 }
 
-// wayOn is where a person goes on from the page of an error: to the login where
-// that helps and a link can start it.
-func (a *Auth) wayOn(code string) (forward string, login bool) {
+// wayForward returns the link on the page of an error: the login if that helps
+// and a link can start it, otherwise AfterLogin.
+func (a *Auth) wayForward(code string) (forward string, login bool) {
 	if a.cfg.AppUser == nil {
 		switch code {
 		case ErrNotSignedIn.Code, ErrReconnect.Code, ErrState.Code, ErrDenied.Code, ErrUpstream.Code,
@@ -35,11 +37,11 @@ func (a *Auth) wayOn(code string) (forward string, login bool) {
 			return a.LoginURL(""), true
 		}
 	}
-	return a.browserPath(a.cfg.AfterLogin), false
+	return a.afterLogin(), false
 }
 
 // protect keeps an answer of this package out of caches, frames and Referer
-// headers, and lets it load nothing (RFC 9700 sections 4.2 and 4.12).
+// headers, and forbids it to load anything (RFC 9700 sections 4.2 and 4.12).
 func protect(w http.ResponseWriter) {
 	h := w.Header()
 	h.Set("Cache-Control", "no-store")
@@ -48,15 +50,15 @@ func protect(w http.ResponseWriter) {
 	h.Set("X-Content-Type-Options", "nosniff")
 }
 
-// seeOther redirects with a GET. It writes Location as it is: http.Redirect
-// would clean the path, and make another origin out of some.
+// seeOther redirects with a GET. It writes Location unchanged: http.Redirect
+// would clean the path, and turn some paths into another origin.
 func seeOther(w http.ResponseWriter, location string) {
 	w.Header().Set("Location", location)
 	w.WriteHeader(http.StatusSeeOther)
 }
 
-// HandleError renders err with Config.ErrorHandler and reports true, or
-// reports false if there is none and the adapter is to render it in its idiom.
+// HandleError renders err with Config.ErrorHandler and reports true. Without an
+// ErrorHandler it reports false, and the adapter renders err in its own idiom.
 func (a *Auth) HandleError(w http.ResponseWriter, r *http.Request, err error) bool {
 	if a.cfg.ErrorHandler == nil {
 		return false
@@ -65,11 +67,11 @@ func (a *Auth) HandleError(w http.ResponseWriter, r *http.Request, err error) bo
 	return true
 }
 
-// WriteError writes err as {"error":"code"}, or as a small page with the same
-// code and a way forward if the request accepts text/html. It fits
-// Config.ErrorHandler. An error that is not an [*Error] is "internal",
-// status 500. Nothing that came with the request is echoed. The way forward of
-// an error of the application's own is known where [Auth.Wrap] is around it.
+// WriteError writes err as {"error":"code"}. If the request accepts text/html,
+// it writes a small page with the same code and a link to go on. It fits
+// Config.ErrorHandler. An error that is not an [*Error] is "internal", status
+// 500. Nothing that came with the request is echoed. For the application's own
+// errors the link is right only inside [Auth.Wrap]; elsewhere it leads to "/".
 func WriteError(w http.ResponseWriter, r *http.Request, err error) {
 	var e *Error
 	if !errors.As(err, &e) {
@@ -90,8 +92,8 @@ func WriteError(w http.ResponseWriter, r *http.Request, err error) {
 	}
 	if acceptsHTML(r) {
 		forward, login := e.forward, e.login
-		if s, ok := r.Context().Value(userContextKey{}).(*session); ok && forward == "" {
-			forward, login = s.auth.wayOn(e.Code)
+		if a, ok := session.Owner(r.Context()).(*Auth); ok && forward == "" {
+			forward, login = a.wayForward(e.Code)
 		}
 		h.Set("Content-Type", "text/html; charset=utf-8")
 		h.Set("Content-Security-Policy", contentPolicy)

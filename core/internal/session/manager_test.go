@@ -1,4 +1,4 @@
-package core
+package session_test
 
 import (
 	"testing"
@@ -6,11 +6,13 @@ import (
 	"github.com/alexedwards/scs/v2"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
+
+	"github.com/mxmconnect/mxmconnect/core"
 )
 
 func TestManagersAreApartAndStartNothing(t *testing.T) {
 	running := goleak.IgnoreCurrent()
-	one, two := NewSessions(NewMemory()), NewSessions(NewMemory())
+	one, two := core.NewSessions(core.NewMemory()), core.NewSessions(core.NewMemory())
 	goleak.VerifyNone(t, running)
 
 	ctx, err := one.Load(t.Context(), "")
@@ -25,10 +27,11 @@ func TestManagersAreApartAndStartNothing(t *testing.T) {
 }
 
 func TestManagerIsWhatScsWouldHaveMade(t *testing.T) {
-	theirs, ours := scs.New(), newManager()
+	theirs, ours := scs.New(), core.NewSessions(core.NewMemory())
 	require.Equal(t, theirs.Cookie.HttpOnly, ours.Cookie.HttpOnly)
 	require.Equal(t, theirs.Cookie.Path, ours.Cookie.Path)
 	require.Equal(t, theirs.Cookie.SameSite, ours.Cookie.SameSite)
 	require.Equal(t, theirs.Cookie.Persist, ours.Cookie.Persist)
+	require.Equal(t, theirs.Cookie.Partitioned, ours.Cookie.Partitioned)
 	require.NotNil(t, ours.ErrorFunc)
 }

@@ -1,4 +1,4 @@
-package core
+package session_test
 
 import (
 	"context"
@@ -11,10 +11,10 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestFailedSave_R_SE_13(t *testing.T) {
-	a, store := newSessionAuth(t, nil)
+func TestFailedSave(t *testing.T) {
+	m, store := newManager(nil)
 	b := browser{}
-	signIn(t, a, b, "mxm:1")
+	signIn(t, m, b, "mxm:1")
 	for name, write := range map[string]func(w http.ResponseWriter){
 		"Write":       func(w http.ResponseWriter) { w.Write([]byte("PROTECTED")) },
 		"WriteString": func(w http.ResponseWriter) { io.WriteString(w, "PROTECTED") },
@@ -25,8 +25,8 @@ func TestFailedSave_R_SE_13(t *testing.T) {
 		"nothing":     func(w http.ResponseWriter) {},
 	} {
 		store.down.Store(false)
-		w := serve(a, b, func(w http.ResponseWriter, r *http.Request) {
-			a.cfg.Sessions.Put(r.Context(), "k", name)
+		w := serve(m, b, func(w http.ResponseWriter, r *http.Request) {
+			m.scs.Put(r.Context(), "k", name)
 			w.Header().Set("Location", "/done")
 			store.down.Store(true)
 			write(w)
@@ -37,37 +37,37 @@ func TestFailedSave_R_SE_13(t *testing.T) {
 	}
 }
 
-func TestSaveSurvivesTheBrowser_E8(t *testing.T) {
-	a, _ := newSessionAuth(t, nil)
+func TestSaveSurvivesTheBrowser(t *testing.T) {
+	m, _ := newManager(nil)
 	b := browser{}
-	signIn(t, a, b, "mxm:1")
+	signIn(t, m, b, "mxm:1")
 	ctx, cancel := context.WithCancel(t.Context())
-	a.Wrap(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		a.cfg.Sessions.Put(r.Context(), "k", "v")
+	m.Wrap(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		m.scs.Put(r.Context(), "k", "v")
 		cancel()
 	})).ServeHTTP(httptest.NewRecorder(), b.request("/").WithContext(ctx))
-	serve(a, b, func(w http.ResponseWriter, r *http.Request) {
-		require.Equal(t, "v", a.cfg.Sessions.GetString(r.Context(), "k"))
+	serve(m, b, func(w http.ResponseWriter, r *http.Request) {
+		require.Equal(t, "v", m.scs.GetString(r.Context(), "k"))
 	})
 }
 
 func TestChangeAfterTheFirstByte(t *testing.T) {
-	a, _ := newSessionAuth(t, nil)
+	m, _ := newManager(nil)
 	b := browser{}
-	signIn(t, a, b, "mxm:1")
-	serve(a, b, func(w http.ResponseWriter, r *http.Request) {
+	signIn(t, m, b, "mxm:1")
+	serve(m, b, func(w http.ResponseWriter, r *http.Request) {
 		io.WriteString(w, "streaming")
-		a.cfg.Sessions.Put(r.Context(), "late", "yes")
+		m.scs.Put(r.Context(), "late", "yes")
 	})
-	serve(a, b, func(w http.ResponseWriter, r *http.Request) {
-		require.Equal(t, "yes", a.cfg.Sessions.GetString(r.Context(), "late"))
+	serve(m, b, func(w http.ResponseWriter, r *http.Request) {
+		require.Equal(t, "yes", m.scs.GetString(r.Context(), "late"))
 	})
 }
 
-func TestCaching_R_SE_9(t *testing.T) {
-	a, _ := newSessionAuth(t, nil)
+func TestCaching(t *testing.T) {
+	m, _ := newManager(nil)
 	anonymous, signedIn := browser{}, browser{}
-	signIn(t, a, signedIn, "mxm:1")
+	signIn(t, m, signedIn, "mxm:1")
 	for _, tc := range []struct {
 		b         browser
 		own, want string
@@ -78,7 +78,7 @@ func TestCaching_R_SE_9(t *testing.T) {
 		{signedIn, "public, max-age=60", "no-store"},
 		{signedIn, "private, max-age=60", "private, max-age=60"},
 	} {
-		w := serve(a, tc.b, func(w http.ResponseWriter, r *http.Request) {
+		w := serve(m, tc.b, func(w http.ResponseWriter, r *http.Request) {
 			if tc.own != "" {
 				w.Header().Set("Cache-Control", tc.own)
 			}
@@ -87,7 +87,7 @@ func TestCaching_R_SE_9(t *testing.T) {
 		require.Equal(t, tc.want, w.Header().Get("Cache-Control"), "%+v", tc)
 		require.Equal(t, []string{"Cookie"}, w.Header().Values("Vary"))
 	}
-	w := serve(a, signedIn, func(w http.ResponseWriter, r *http.Request) {
+	w := serve(m, signedIn, func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Cache-Control", "private, max-age=60")
 		http.SetCookie(w, &http.Cookie{Name: "x", Value: "y"})
 		w.WriteHeader(http.StatusOK)

@@ -1,4 +1,4 @@
-package core
+package session_test
 
 import (
 	"encoding/gob"
@@ -10,6 +10,8 @@ import (
 
 	"github.com/alexedwards/scs/v2"
 	"github.com/stretchr/testify/require"
+
+	"github.com/mxmconnect/mxmconnect/core/internal/session"
 )
 
 type applicationType struct{ Cart []string }
@@ -28,9 +30,9 @@ func TestSessionCodecKeepsEveryType(t *testing.T) {
 		"another basic type":  {"int32": int32(7)},
 	} {
 		t.Run(name, func(t *testing.T) {
-			b, err := sessionCodec{}.Encode(deadline, values)
+			b, err := session.Codec{}.Encode(deadline, values)
 			require.NoError(t, err)
-			gotDeadline, got, err := sessionCodec{}.Decode(b)
+			gotDeadline, got, err := session.Codec{}.Decode(b)
 			require.NoError(t, err)
 			require.True(t, deadline.Equal(gotDeadline))
 			require.Equal(t, values, got)
@@ -38,41 +40,41 @@ func TestSessionCodecKeepsEveryType(t *testing.T) {
 	}
 }
 
-func TestSessionCodecRefusesWhatItDoesNotKnow_R_SE_7(t *testing.T) {
-	b, err := sessionCodec{}.Encode(time.Now(), map[string]any{"user": "somebody"})
+func TestSessionCodecRefusesWhatItDoesNotKnow(t *testing.T) {
+	b, err := session.Codec{}.Encode(time.Now(), map[string]any{"user": "somebody"})
 	require.NoError(t, err)
 	for n := range b {
-		if n == 0 || (b[0] == sessionPlain && n <= 10) {
+		if n == 0 || (b[0] == session.FormatPlain && n <= 10) {
 			continue // a deadline and no values is a whole session
 		}
-		_, _, err := sessionCodec{}.Decode(b[:n])
+		_, _, err := session.Codec{}.Decode(b[:n])
 		require.Error(t, err, "cut at %d", n)
 	}
-	for _, b := range [][]byte{nil, {0}, {3, 1, 2}, {sessionGob}, {sessionGob, 1, 2, 3}, {sessionPlain}} {
-		_, _, err := sessionCodec{}.Decode(b)
+	for _, b := range [][]byte{nil, {0}, {3, 1, 2}, {session.FormatGob}, {session.FormatGob, 1, 2, 3}, {session.FormatPlain}} {
+		_, _, err := session.Codec{}.Decode(b)
 		require.Error(t, err, "%v", b)
 	}
 }
 
-func TestSessionCodecBoundsASession_R_SE_12(t *testing.T) {
+func TestSessionCodecBoundsASession(t *testing.T) {
 	gob.Register(applicationType{})
 	for name, value := range map[string]func(size int) any{
 		"basic type":       func(size int) any { return strings.Repeat("x", size) },
 		"application type": func(size int) any { return applicationType{[]string{strings.Repeat("x", size)}} },
 	} {
-		b, err := sessionCodec{}.Encode(time.Now(), map[string]any{"cart": value(maxSession - 1000)})
+		b, err := session.Codec{}.Encode(time.Now(), map[string]any{"cart": value(session.MaxSize - 1000)})
 		require.NoError(t, err, name)
-		_, _, err = sessionCodec{}.Decode(b)
+		_, _, err = session.Codec{}.Decode(b)
 		require.NoError(t, err, name)
-		_, err = sessionCodec{}.Encode(time.Now(), map[string]any{"cart": value(maxSession)})
-		require.ErrorIs(t, err, errSessionTooLarge, name)
+		_, err = session.Codec{}.Encode(time.Now(), map[string]any{"cart": value(session.MaxSize)})
+		require.ErrorIs(t, err, session.ErrTooLarge, name)
 
 		// A store may hold more all the same.
-		b, err = sessionCodec{}.encode(time.Now(), map[string]any{"cart": value(maxSession)})
+		b, err = session.EncodeUnbounded(time.Now(), map[string]any{"cart": value(session.MaxSize)})
 		require.NoError(t, err, name)
-		_, _, err = sessionCodec{}.Decode(b)
-		require.ErrorIs(t, err, errUndecodable, name)
-		_, ok := peekString(b, "cart")
+		_, _, err = session.Codec{}.Decode(b)
+		require.ErrorIs(t, err, session.ErrUndecodable, name)
+		_, ok := session.PeekString(b, "cart")
 		require.False(t, ok, name)
 	}
 }
@@ -80,29 +82,29 @@ func TestSessionCodecBoundsASession_R_SE_12(t *testing.T) {
 // What decodes, encodes to something that decodes to the same.
 func FuzzSessionCodec(f *testing.F) {
 	for _, values := range []map[string]any{{}, {"a": "b"}, {"n": 1, "t": time.Unix(1, 2).UTC(), "f": 2.5, "b": []byte("x"), "ok": true}} {
-		b, err := sessionCodec{}.Encode(time.Unix(1e9, 0), values)
+		b, err := session.Codec{}.Encode(time.Unix(1e9, 0), values)
 		if err != nil {
 			f.Fatal(err)
 		}
 		f.Add(b)
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
-		if len(b) > 0 && b[0] == sessionGob {
+		if len(b) > 0 && b[0] == session.FormatGob {
 			return // gob's own matter
 		}
-		deadline, values, err := sessionCodec{}.Decode(b)
-		peeked, ok := peekString(b, "a")
+		deadline, values, err := session.Codec{}.Decode(b)
+		peeked, ok := session.PeekString(b, "a")
 		require.Equal(t, err == nil, ok, "what is peeked at is what decodes")
 		if err != nil {
 			return
 		}
 		whole, _ := values["a"].(string)
 		require.Equal(t, whole, peeked)
-		again, err := sessionCodec{}.Encode(deadline, values)
+		again, err := session.Codec{}.Encode(deadline, values)
 		if err != nil {
 			return // a time with an odd zone does not marshal
 		}
-		deadline2, values2, err := sessionCodec{}.Decode(again)
+		deadline2, values2, err := session.Codec{}.Decode(again)
 		require.NoError(t, err)
 		require.True(t, deadline.Equal(deadline2))
 		require.Len(t, values2, len(values))
@@ -113,17 +115,17 @@ func FuzzSessionCodec(f *testing.F) {
 func TestSessionOfFarDeadlineLives(t *testing.T) {
 	for name, lifetime := range map[string]time.Duration{"a date": 24 * time.Hour, "the longest lifetime": math.MaxInt64} {
 		t.Run(name, func(t *testing.T) {
-			a, _ := newSessionAuth(t, func(m *scs.SessionManager) { m.Lifetime = lifetime })
+			m, _ := newManager(func(m *scs.SessionManager) { m.Lifetime = lifetime })
 			b := browser{}
-			signIn(t, a, b, "mxm:1")
+			signIn(t, m, b, "mxm:1")
 			for _, day := range []string{"monday", "tuesday"} {
-				serve(a, b, func(w http.ResponseWriter, r *http.Request) {
+				serve(m, b, func(w http.ResponseWriter, r *http.Request) {
 					if lifetime == 24*time.Hour && day == "monday" {
-						a.cfg.Sessions.SetDeadline(r.Context(), time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC))
+						m.scs.SetDeadline(r.Context(), time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC))
 					}
-					a.cfg.Sessions.Put(r.Context(), "day", day)
+					m.scs.Put(r.Context(), "day", day)
 				})
-				user, _ := whoAmI(a, b)
+				user, _ := whoAmI(m, b)
 				require.Equal(t, "mxm:1", user, day)
 			}
 		})

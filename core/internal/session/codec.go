@@ -1,4 +1,4 @@
-package core
+package session
 
 import (
 	"encoding/binary"
@@ -10,22 +10,22 @@ import (
 	"github.com/alexedwards/scs/v2"
 )
 
-// sessionCodec encodes sessions of basic types without reflection, which is
-// most of what a session costs otherwise. A session that holds anything else
-// is encoded with gob as a whole, under gob's rules for registering types.
+// codec encodes sessions of basic types without reflection, which would be most
+// of a session's cost. A session that holds anything else is encoded with gob
+// as a whole, and gob's rules for registering types apply.
 //
-// The first byte tells the two apart, and both from a later format.
-type sessionCodec struct{}
+// The first byte names the format. A later format gets another one.
+type codec struct{}
 
-// maxSession is the most that an encoded session may be: what grows with every
-// request is a mistake, and belongs elsewhere.
-const maxSession = 1 << 20 // bytes
+// maxSize bounds an encoded session. A session that grows with every request is
+// a mistake of the application.
+const maxSize = 1 << 20 // bytes
 
-var errSessionTooLarge = fmt.Errorf("the session is larger than %d bytes", maxSession)
+var errTooLarge = fmt.Errorf("the session is larger than %d bytes", maxSize)
 
 const (
-	sessionPlain = 1
-	sessionGob   = 2
+	formatPlain = 1
+	formatGob   = 2
 )
 
 const (
@@ -43,15 +43,15 @@ const (
 var errUndecodable = errors.New("the session cannot be decoded")
 
 // Encode implements scs.Codec.
-func (c sessionCodec) Encode(deadline time.Time, values map[string]any) ([]byte, error) {
+func (c codec) Encode(deadline time.Time, values map[string]any) ([]byte, error) {
 	b, err := c.encode(deadline, values)
-	if len(b) > maxSession {
-		return nil, errSessionTooLarge
+	if len(b) > maxSize {
+		return nil, errTooLarge
 	}
 	return b, err
 }
 
-func (sessionCodec) encode(deadline time.Time, values map[string]any) ([]byte, error) {
+func (codec) encode(deadline time.Time, values map[string]any) ([]byte, error) {
 	size := 16
 	for k, v := range values {
 		size += len(k) + 16
@@ -63,10 +63,10 @@ func (sessionCodec) encode(deadline time.Time, values map[string]any) ([]byte, e
 		case int, int64, float64, bool, time.Time:
 		default:
 			b, err := scs.GobCodec{}.Encode(deadline, values)
-			return append([]byte{sessionGob}, b...), err
+			return append([]byte{formatGob}, b...), err
 		}
 	}
-	b := append(make([]byte, 0, size), sessionPlain)
+	b := append(make([]byte, 0, size), formatPlain)
 	b = binary.AppendVarint(b, nanos(deadline))
 	for k, v := range values {
 		b = appendString(b, k)
@@ -98,8 +98,8 @@ func (sessionCodec) encode(deadline time.Time, values map[string]any) ([]byte, e
 	return b, nil
 }
 
-// nanos is t, or the last moment that nanoseconds can say, in 2262: beyond it
-// UnixNano returns one that has long passed.
+// nanos returns t in Unix nanoseconds, or for a t beyond 2262 the last moment
+// that they can express: UnixNano would return one in the past.
 func nanos(t time.Time) int64 {
 	if last := time.Unix(0, math.MaxInt64); t.After(last) {
 		t = last
@@ -112,19 +112,19 @@ func appendString[S string | []byte](b []byte, s S) []byte {
 }
 
 // Decode implements scs.Codec.
-func (sessionCodec) Decode(b []byte) (time.Time, map[string]any, error) {
-	if len(b) == 0 || len(b) > maxSession {
+func (codec) Decode(b []byte) (time.Time, map[string]any, error) {
+	if len(b) == 0 || len(b) > maxSize {
 		return time.Time{}, nil, errUndecodable
 	}
 	switch b[0] {
-	case sessionGob:
+	case formatGob:
 		deadline, values, err := scs.GobCodec{}.Decode(b[1:])
 		return deadline, values, err
-	case sessionPlain:
+	case formatPlain:
 	default:
 		return time.Time{}, nil, errUndecodable
 	}
-	r := sessionReader{rest: string(b[1:])} // one copy, of which keys and values are parts
+	r := reader{rest: string(b[1:])} // one copy, of which keys and values are parts
 	deadline := time.Unix(0, r.varint()).UTC()
 	values := make(map[string]any, 4)
 	for len(r.rest) > 0 && !r.failed {
@@ -137,13 +137,13 @@ func (sessionCodec) Decode(b []byte) (time.Time, map[string]any, error) {
 	return deadline, values, nil
 }
 
-// peekString returns the string that is stored under key, or "". It is not ok
-// if the whole has to be decoded first, or cannot be.
+// peekString returns the string under key, or "", without decoding the rest. It
+// is not ok if the session is in gob's format or cannot be read.
 func peekString(encoded []byte, key string) (text string, ok bool) {
-	if len(encoded) == 0 || len(encoded) > maxSession || encoded[0] != sessionPlain {
+	if len(encoded) == 0 || len(encoded) > maxSize || encoded[0] != formatPlain {
 		return "", false
 	}
-	r := sessionReader{rest: string(encoded[1:])}
+	r := reader{rest: string(encoded[1:])}
 	r.varint()
 	for len(r.rest) > 0 && !r.failed {
 		name, value := r.text(), r.value()
@@ -154,13 +154,14 @@ func peekString(encoded []byte, key string) (text string, ok bool) {
 	return text, !r.failed
 }
 
-// sessionReader reads until something does not fit; then failed stays true.
-type sessionReader struct {
+// reader reads an encoded session. At the first mistake failed becomes true and
+// stays so.
+type reader struct {
 	rest   string
 	failed bool
 }
 
-func (r *sessionReader) take(n int) string {
+func (r *reader) take(n int) string {
 	if r.failed || n < 0 || n > len(r.rest) {
 		r.failed, r.rest = true, ""
 		return ""
@@ -170,7 +171,7 @@ func (r *sessionReader) take(n int) string {
 	return part
 }
 
-func (r *sessionReader) uvarint() uint64 {
+func (r *reader) uvarint() uint64 {
 	var v uint64
 	for shift := 0; shift < 64; shift += 7 {
 		b := r.take(1)
@@ -187,12 +188,12 @@ func (r *sessionReader) uvarint() uint64 {
 }
 
 // varint undoes the zigzag of binary.AppendVarint.
-func (r *sessionReader) varint() int64 {
+func (r *reader) varint() int64 {
 	v := r.uvarint()
 	return int64(v>>1) ^ -int64(v&1)
 }
 
-func (r *sessionReader) text() string {
+func (r *reader) text() string {
 	size := r.uvarint()
 	if size > uint64(len(r.rest)) {
 		r.failed = true
@@ -201,7 +202,7 @@ func (r *sessionReader) text() string {
 	return r.take(int(size))
 }
 
-func (r *sessionReader) value() any {
+func (r *reader) value() any {
 	tag := r.take(1)
 	if r.failed {
 		return nil
@@ -233,8 +234,8 @@ func (r *sessionReader) value() any {
 	return nil
 }
 
-// markingCodec marks the errors of the codec below it, so that a session that
-// cannot be read is told from a store that cannot be reached.
+// markingCodec replaces the errors of a codec by errUndecodable. That tells a
+// session that cannot be read from a store that cannot be reached.
 type markingCodec struct{ scs.Codec }
 
 func (c markingCodec) Decode(b []byte) (time.Time, map[string]any, error) {

@@ -1,4 +1,4 @@
-package core
+package session_test
 
 import (
 	"encoding/gob"
@@ -10,44 +10,47 @@ import (
 
 	"github.com/alexedwards/scs/v2"
 	"github.com/stretchr/testify/require"
+
+	"github.com/mxmconnect/mxmconnect/core"
+	"github.com/mxmconnect/mxmconnect/core/internal/session"
 )
 
 // decodes counts how often scs asks for a session to be decoded.
 type decodes struct {
-	sessionCodec
+	session.Codec
 	count int
 }
 
 func (d *decodes) Decode(b []byte) (time.Time, map[string]any, error) {
 	d.count++
-	return d.sessionCodec.Decode(b)
+	return d.Codec.Decode(b)
 }
 
 type profile struct{ Name string }
 
 func TestSessionIsDecodedWhenAsked(t *testing.T) {
-	a, store := newSessionAuth(t, nil)
+	m, store := newManager(nil)
 	codec := &decodes{}
-	a.sessions.Codec = codec
-	sm := a.cfg.Sessions
+	m.Served().Codec = codec
+	sm := m.scs
 	b := browser{}
-	signIn(t, a, b, "mxm:1")
-	serve(a, b, func(w http.ResponseWriter, r *http.Request) {
+	signIn(t, m, b, "mxm:1")
+	serve(m, b, func(w http.ResponseWriter, r *http.Request) {
 		sm.Put(r.Context(), "theme", "dark")
 		sm.Put(r.Context(), "since", time.Unix(1_700_000_000, 0))
 	})
 
 	codec.count = 0
-	user, _ := whoAmI(a, b)
+	user, _ := whoAmI(m, b)
 	require.Equal(t, "mxm:1", user)
 	require.Zero(t, codec.count)
 
 	store.finds.Store(0)
-	serve(a, b, func(w http.ResponseWriter, r *http.Request) {
+	serve(m, b, func(w http.ResponseWriter, r *http.Request) {
 		var wg sync.WaitGroup
 		for range 20 {
 			wg.Go(func() {
-				if sm.GetString(r.Context(), "theme") != "dark" || UserID(r.Context()) != "mxm:1" {
+				if sm.GetString(r.Context(), "theme") != "dark" || session.UserID(r.Context()) != "mxm:1" {
 					t.Error("the session is not what was stored")
 				}
 			})
@@ -59,24 +62,24 @@ func TestSessionIsDecodedWhenAsked(t *testing.T) {
 	require.EqualValues(t, 1, store.finds.Load())
 
 	var keys []string
-	serve(a, b, func(w http.ResponseWriter, r *http.Request) { keys = sm.Keys(r.Context()) })
-	require.Equal(t, []string{a.sessionKey, "seen", "since", "theme"}, keys, "a change keeps what it did not touch")
+	serve(m, b, func(w http.ResponseWriter, r *http.Request) { keys = sm.Keys(r.Context()) })
+	require.ElementsMatch(t, []string{key, "seen", "since", "theme"}, keys, "a change keeps what it did not touch")
 }
 
 func TestSessionOfOtherTypesIsDecodedOnce(t *testing.T) {
-	a, store := newSessionAuth(t, nil)
+	m, store := newManager(nil)
 	codec := &decodes{}
-	a.sessions.Codec = codec
-	sm := a.cfg.Sessions
+	m.Served().Codec = codec
+	sm := m.scs
 	b := browser{}
-	signIn(t, a, b, "mxm:1")
+	signIn(t, m, b, "mxm:1")
 	gob.Register(profile{})
-	serve(a, b, func(w http.ResponseWriter, r *http.Request) { sm.Put(r.Context(), "profile", profile{"Ada"}) })
+	serve(m, b, func(w http.ResponseWriter, r *http.Request) { sm.Put(r.Context(), "profile", profile{"Ada"}) })
 
 	codec.count = 0
 	store.finds.Store(0)
-	serve(a, b, func(w http.ResponseWriter, r *http.Request) {
-		require.Equal(t, "mxm:1", UserID(r.Context()))
+	serve(m, b, func(w http.ResponseWriter, r *http.Request) {
+		require.Equal(t, "mxm:1", session.UserID(r.Context()))
 		require.Equal(t, profile{"Ada"}, sm.Get(r.Context(), "profile"))
 	})
 	require.Equal(t, 1, codec.count)
@@ -86,18 +89,18 @@ func TestSessionOfOtherTypesIsDecodedOnce(t *testing.T) {
 // What a request sees of a session that it has just touched is what was written.
 func TestSessionOfOtherTypesIsTouched(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		a, _ := newSessionAuth(t, func(m *scs.SessionManager) { m.IdleTimeout = time.Hour })
+		m, _ := newManager(func(m *scs.SessionManager) { m.IdleTimeout = time.Hour })
 		b := browser{}
-		signIn(t, a, b, "mxm:1")
+		signIn(t, m, b, "mxm:1")
 		gob.Register(profile{})
-		serve(a, b, func(_ http.ResponseWriter, r *http.Request) {
-			a.cfg.Sessions.Put(r.Context(), "profile", profile{"Ada"})
+		serve(m, b, func(_ http.ResponseWriter, r *http.Request) {
+			m.scs.Put(r.Context(), "profile", profile{"Ada"})
 		})
 		time.Sleep(30 * time.Minute)
-		serve(a, b, func(_ http.ResponseWriter, r *http.Request) {
-			st, ok := parseStamp(a.cfg.Sessions.GetString(r.Context(), a.sessionKey))
+		serve(m, b, func(_ http.ResponseWriter, r *http.Request) {
+			st, ok := session.ParseSignIn(m.scs.GetString(r.Context(), key))
 			require.True(t, ok)
-			require.Equal(t, time.Now().UnixMilli(), st.seen)
+			require.Equal(t, time.Now().UnixMilli(), st.LastSeen())
 		})
 	})
 }
@@ -107,31 +110,31 @@ func TestSessionsThatScsReads(t *testing.T) {
 	for name, change := range map[string]func(*scs.SessionManager){
 		"tokens in the clear": func(m *scs.SessionManager) { m.HashTokenInStore = false },
 		"another codec":       func(m *scs.SessionManager) { m.Codec = scs.GobCodec{} },
-		"no context":          func(m *scs.SessionManager) { m.Store = struct{ scs.Store }{NewMemory()} },
+		"no context":          func(m *scs.SessionManager) { m.Store = struct{ scs.Store }{core.NewMemory()} },
 	} {
 		t.Run(name, func(t *testing.T) {
-			a, _ := newSessionAuth(t, change)
-			require.Nil(t, a.contextKey)
+			m, _ := newManager(change)
+			require.False(t, m.Lazy())
 			b := browser{}
-			signIn(t, a, b, "mxm:1")
-			serve(a, b, func(w http.ResponseWriter, r *http.Request) { a.cfg.Sessions.Put(r.Context(), "theme", "dark") })
-			user, _ := whoAmI(a, b)
+			signIn(t, m, b, "mxm:1")
+			serve(m, b, func(w http.ResponseWriter, r *http.Request) { m.scs.Put(r.Context(), "theme", "dark") })
+			user, _ := whoAmI(m, b)
 			require.Equal(t, "mxm:1", user)
 			theme := ""
-			serve(a, b, func(w http.ResponseWriter, r *http.Request) { theme = a.cfg.Sessions.GetString(r.Context(), "theme") })
+			serve(m, b, func(w http.ResponseWriter, r *http.Request) { theme = m.scs.GetString(r.Context(), "theme") })
 			require.Equal(t, "dark", theme)
 		})
 	}
-	a, _ := newSessionAuth(t, nil)
-	require.NotNil(t, a.contextKey)
+	m, _ := newManager(nil)
+	require.True(t, m.Lazy())
 }
 
-func TestEmptySessionIsNoSession_R_SE_7(t *testing.T) {
-	a, store := newSessionAuth(t, nil)
+func TestEmptySessionIsNoSession(t *testing.T) {
+	m, store := newManager(nil)
 	b := browser{}
-	signIn(t, a, b, "mxm:1")
-	require.NoError(t, store.Commit(storeKey(b["__Host-mxm_session"].Value), nil, time.Now().Add(time.Hour)))
-	user, _ := whoAmI(a, b)
+	signIn(t, m, b, "mxm:1")
+	require.NoError(t, store.Commit(session.StoreKey(b["__Host-mxm_session"].Value), nil, time.Now().Add(time.Hour)))
+	user, _ := whoAmI(m, b)
 	require.Empty(t, user)
 	require.Empty(t, b, "its cookie is removed, as that of any that cannot be read")
 }

@@ -1,4 +1,4 @@
-package core
+package session
 
 import (
 	"context"
@@ -10,16 +10,16 @@ import (
 	"github.com/alexedwards/scs/v2"
 )
 
-// Most requests ask their session for one string, who is signed in. That is
-// read from the encoded session. What scs makes of it, and keeps in the
-// context under a key of its own, is made when something asks for it: that is
-// most of what is left of a session's cost.
+// lazyData is an encoded session. Most requests ask it for one string: who is
+// signed in. That is read without decoding the rest. scs decodes the session,
+// and keeps it in the context under a key of its own, when something asks for
+// it. Decoding is most of what a session costs.
 type lazyData struct {
 	used bool // set before the request is served
 
 	mu      sync.Mutex
 	encoded []byte // nil is a new session
-	data    any    // scs's, once it is made
+	data    any    // scs's, once the session is decoded
 }
 
 func (l *lazyData) set(encoded []byte) {
@@ -29,9 +29,9 @@ func (l *lazyData) set(encoded []byte) {
 }
 
 // peek reads the session from the store, once, and returns our part of it.
-func (s *session) peek() (string, error) {
-	a := s.auth
-	encoded, found, err := a.sessions.Store.(scs.CtxStore).FindCtx(s.request.Context(), storeKey(s.token))
+func (s *Session) peek() (string, error) {
+	m := s.manager
+	encoded, found, err := m.scs.Store.(scs.CtxStore).FindCtx(s.request.Context(), storeKey(s.token))
 	if err != nil {
 		return "", err
 	}
@@ -43,58 +43,60 @@ func (s *session) peek() (string, error) {
 		encoded = []byte{} // which does not decode
 	}
 	s.lazy.set(encoded)
-	if text, ok := peekString(encoded, a.sessionKey); ok {
+	if text, ok := peekString(encoded, m.opts.Key); ok {
 		return text, nil
 	}
 	if _, err := s.open(); err != nil {
 		return "", err
 	}
-	return a.sessions.GetString(s, a.sessionKey), nil
+	return m.scs.GetString(s, m.opts.Key), nil
 }
 
-// open returns scs's data of the session. It fails in peek, or never.
-func (s *session) open() (any, error) {
+// open returns scs's data of the session. If it does not fail in peek, it never fails.
+func (s *Session) open() (any, error) {
 	l := &s.lazy
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.data == nil {
-		m, token := *s.auth.sessions, ""
+		reader, token := *s.manager.scs, ""
 		if l.encoded != nil {
-			m.Store, token = &storeOfOne{encoded: l.encoded}, s.token
+			reader.Store, token = &storeOfOne{encoded: l.encoded}, s.token
 		}
-		ctx, err := m.Load(context.Background(), token)
+		ctx, err := reader.Load(context.Background(), token)
 		if err != nil {
 			return nil, err
 		}
-		l.data = ctx.Value(s.auth.contextKey)
+		l.data = ctx.Value(s.manager.contextKey)
 	}
 	return l.data, nil
 }
 
-// status is scs's, which a session that nothing has asked for cannot have changed.
-func (s *session) status() scs.Status {
+// status returns what became of the session. If nothing has asked for it, it
+// has not changed.
+func (s *Session) status() scs.Status {
 	s.lazy.mu.Lock()
 	untouched := s.lazy.used && s.lazy.data == nil
 	s.lazy.mu.Unlock()
 	if untouched {
 		return scs.Unmodified
 	}
-	return s.auth.sessions.Status(s)
+	return s.manager.scs.Status(s)
 }
 
-// storeKey is what scs makes of a token with HashTokenInStore.
+// storeKey is the key under which scs stores a token with HashTokenInStore.
 func storeKey(token string) string {
-	var key [scsTokenLength]byte
+	var key [tokenLength]byte
 	hash := sha256.Sum256([]byte(token))
 	base64.RawURLEncoding.Encode(key[:], hash[:])
 	return string(key[:])
 }
 
-// lazyKey returns the key under which m keeps a session in a context if we can
-// read sessions as m does, or nil. It tries: another scs may do it otherwise.
+// lazyKey returns the key under which m keeps a session in a context, or nil if
+// this package cannot read sessions as m does. It tries one, because another
+// version of scs may read them in another way.
 func lazyKey(m *scs.SessionManager) any {
 	field := contextKeyField(m)
-	if _, ok := m.Store.(scs.CtxStore); !ok || !ours(m) || !field.IsValid() {
+	if _, ok := m.Store.(scs.CtxStore); !ok || !Ours(m) || !field.IsValid() {
 		return nil
 	}
 	key := field.Interface()
@@ -108,7 +110,7 @@ func lazyKey(m *scs.SessionManager) any {
 	return key
 }
 
-// storeOfOne has one session, and remembers the key that it was asked for.
+// storeOfOne holds one session and remembers the key that it was asked for.
 type storeOfOne struct {
 	encoded []byte
 	key     string

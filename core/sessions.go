@@ -1,0 +1,67 @@
+package core
+
+import (
+	"context"
+	"net/http"
+
+	"github.com/alexedwards/scs/v2"
+
+	"github.com/mxmconnect/mxmconnect/core/internal/session"
+)
+
+// NewSessions returns a session manager with secure defaults over store: the
+// cookie __Host-mxm_session with Secure, HttpOnly and SameSite=Lax, tokens
+// hashed in the store, a lifetime of 24 hours, and a codec that encodes basic
+// types without gob. If RedirectURL is http, [New] removes Secure and the
+// prefix. A session holds at most 1 MiB.
+//
+// IdleTimeout may be set. [Auth.Wrap] enforces it, and writes the session at
+// most once per minute, or per tenth of the timeout if that is shorter. Idle
+// time uses each instance's clock: an instance whose clock is ahead by more
+// than the timeout ends sessions that are in use.
+func NewSessions(store scs.CtxStore) *scs.SessionManager {
+	return session.NewSessions(store, func(w http.ResponseWriter, r *http.Request, err error) {
+		WriteError(w, r, fail("session", ErrUnavailable, err))
+	})
+}
+
+// newSessions returns the manager of the sessions of a.
+func newSessions(a *Auth) *session.Manager {
+	c := a.cfg
+	return session.New(session.Options{
+		Sessions: c.Sessions, Secure: a.secure, AppUser: c.AppUser, LinkedUser: c.LinkedUser, Logger: c.Logger,
+		Key:    "mxmconnect " + a.grants.Place(), // differs between two Auths that share Config.Sessions
+		Refuse: a.refuseUnsaved,
+		Owner:  a,
+	})
+}
+
+// refuseUnsaved answers a request whose session could not be saved.
+func (a *Auth) refuseUnsaved(w http.ResponseWriter, r *http.Request, cause error) {
+	err := a.errorResponse(w, "session", ErrUnavailable, cause)
+	if !a.HandleError(w, r, err) {
+		WriteError(w, r, err)
+	}
+}
+
+// UserID returns the Musixmatch user ID of the user who is signed in, or "".
+// ctx is the request's context. In connect mode the user is the one that
+// Config.LinkedUser returns for the application's user.
+func UserID(ctx context.Context) string { return session.UserID(ctx) }
+
+// WithUserID returns a copy of ctx in which userID is signed in. Use it in tests.
+func WithUserID(ctx context.Context, userID string) context.Context {
+	return session.WithUserID(ctx, userID)
+}
+
+// Wrap loads the session into the request's context, where [UserID] finds it,
+// and saves it before the first byte of the answer: before Write, WriteHeader,
+// Flush, Hijack or ReadFrom. If the session cannot be saved, the answer is an
+// error, and nothing that next writes is sent. While the session store cannot
+// be read, requests are anonymous and [Auth.Challenge] answers 503.
+//
+// If the application's own scs LoadAndSave is around Wrap, that one saves.
+//
+// Hijack saves the session but sends no cookie. A handler that has changed the
+// session must copy Set-Cookie into what it writes itself.
+func (a *Auth) Wrap(next http.Handler) http.Handler { return a.sessions.Wrap(next) }
