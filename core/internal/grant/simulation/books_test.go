@@ -39,11 +39,13 @@ func (w *world) holder(c *coin) (who string, p *process) {
 func (w *world) presents(p *process, c *coin) {
 	w.count("refresh requests")
 	w.log(p, "presents %s", c)
-	p.presented = time.Now()
+	p.presented, w.presentedAt = time.Now(), time.Now()
 	if c == nil {
 		return
 	}
-	c.presented++
+	if c.presented++; w.profile.down && c.presented == 41 {
+		w.wrong("I9", "", "%s presents %s for the %dth time", p, c, c.presented)
+	}
 	f := c.family
 	if !c.spent || f.destroyed {
 		return
@@ -57,7 +59,11 @@ func (w *world) presents(p *process, c *coin) {
 // judgeRotation looks at a refresh that succeeds. w.mu is held.
 func (w *world) judgeRotation(x *exchange, now time.Time) {
 	left := x.coin.expires.Sub(now)
-	if due := min(3*w.longest, max(w.life, 30*time.Second)/5)*5/4 + time.Second; w.profile.quiet && left > due {
+	due := min(3*w.longest, max(w.life, 30*time.Second)/5)*5/4 + time.Second
+	if w.profile.lag {
+		w.judgeEarly(x, left > due)
+	}
+	if w.profile.quiet && left > due {
 		excuse := ""
 		if w.skew != 0 && !x.heard {
 			excuse = "its clock is wrong, and it has heard nothing of the server's yet"
@@ -76,7 +82,7 @@ func (w *world) replayed(f *family, x *exchange) {
 		return
 	}
 	excuse := w.excuse(f)
-	if now.Sub(x.sent) > x.p.lease() {
+	if now.Sub(x.sent) > x.p.lease() && !(x.stuck && !x.p.dead && x.p.stoppedBetween(x.sent, now) == 0) {
 		excuse = "a request landed more than a lease after it was sent"
 	}
 	f.destroy(now, excuse)
@@ -162,6 +168,7 @@ type user struct {
 	vanished      bool
 
 	disconnected time.Time // when the last acknowledged Disconnect began
+	acknowledged time.Time // when it ended
 	login        time.Time // when the last attempt to log in ended
 	logins       int       // under way
 }
@@ -200,6 +207,15 @@ func (w *world) written(p *process, sl *slot, before, next content) {
 	}
 	g := u.grants[next.GrantID]
 	c := next.coin
+	if w.profile.noRefresh { // only what the record says about itself
+		if a := w.access[next.Access]; next.Status == "reconnect" && a.known(now, w.birthLag, 0) {
+			w.wrong("I3", "", "%s marks %s as lost (%s), whose access token lives", p, u, next.Reason)
+		}
+		if next.Status == "reconnect" && before.Status != "reconnect" {
+			u.marks++
+		}
+		return
+	}
 	if g == nil {
 		g = &grantBook{}
 		if c != nil {
@@ -214,10 +230,13 @@ func (w *world) written(p *process, sl *slot, before, next content) {
 		w.wrong("I4", excuse, "%s writes an old grant of %s over a new login", p, u)
 	}
 	if g.ended && next.Status != "disconnected" {
-		w.wrong("I4", excuse, "%s brings a disconnected grant of %s back", p, u)
+		w.wrong("I4", w.excuseBack(u, excuse), "%s brings a disconnected grant of %s back", p, u)
 	}
 	switch next.Status {
 	case "live":
+		if before.Status == "disconnected" && w.mustBeDisconnected(u) {
+			w.wrong("I4", w.excuseBack(u, excuse), "%s brings %s back, who has disconnected", p, u)
+		}
 		if b := before.coin; b != nil && c != nil && b.family == c.family && c.spent && !b.spent && !b.family.destroyed {
 			w.wrong("I3", excuse, "%s writes the spent %s over the live %s", p, c, b)
 		}

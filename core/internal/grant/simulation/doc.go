@@ -21,6 +21,8 @@
 //	I6  without faults: one POST per expiry, not before it is due, and no error
 //	I7  a record and an answer never mix users or families
 //	I8  one report of a loss for each mark; no goroutine left after Close
+//	I9  nobody is handed a token past its end, and no loop that a server or a store
+//	    can drive runs without bounds
 //
 // Held means: a process that has received the token has not crashed, or the
 // store has it. The floor is what nobody could have helped: the answer of the
@@ -32,14 +34,20 @@
 // has seen that; one that leaves old access tokens alive, before calibration;
 // one where the refresh of another login, elsewhere, kills ours.
 //
+// Some profiles are harsher: instances differ in RefreshTimeout, keys and
+// release, clocks are wrong, jump or stand still, answers come after
+// RefreshTimeout, servers refuse for hours, stores hang. A profile that the
+// protocol does not withstand yet names the amendment that it waits for, and
+// runs only when it is asked for.
+//
 // Not simulated: what package musixmatch does, such as TLS and the reading of
 // odd answers, and the application's own transport.
 //
 //	go test ./core/internal/grant/simulation                                     a share of it
 //	go test ./core/internal/grant/simulation -sim.seeds 100000                   more of it
 //	go test ./core/internal/grant/simulation -sim.profile crash -sim.seed 4711   one history, with its trace
-//	MXM_TEST_MUTATIONS=1 go test ./core/internal/grant/simulation -run Mutations
+//	MXM_TEST_LONG=1 go test ./core/internal/grant/simulation                     what CI runs, mutations included
 //
-// The last one is the test of the test: it breaks the protocol on purpose, one
+// TestMutations is the test of the test: it breaks the protocol on purpose, one
 // rule at a time, and every mutant must be caught.
 package simulation

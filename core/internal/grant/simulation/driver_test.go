@@ -15,7 +15,10 @@ func (w *world) drive(u *user) {
 	defer calls.Wait()
 	for n := 0; ; n++ {
 		d := w.roll("drive", u.index, n)
-		time.Sleep(d.between(100*time.Millisecond, pick(d, 2*time.Second, 30*time.Second, 60*time.Second)))
+		if w.profile.down && time.Since(w.start) > 65*time.Minute {
+			time.Sleep(d.between(0, 90*time.Minute))
+		}
+		time.Sleep(d.between(100*time.Millisecond, pick(d, 2*time.Second, max(30*time.Second, w.life/12), max(60*time.Second, w.life/6))))
 		w.mu.Lock()
 		if time.Until(w.until) <= 0 {
 			w.mu.Unlock()
@@ -28,7 +31,7 @@ func (w *world) drive(u *user) {
 			calls.Go(p.deploy)
 			continue
 		}
-		if w.profile.churn && d.chance(0.04) {
+		if w.profile.churn && d.chance(w.profile.churnRate()) {
 			p := pick(d, procs...)
 			calls.Go(func() { w.churn(p, u, d) })
 			continue
@@ -40,9 +43,18 @@ func (w *world) drive(u *user) {
 		for i := range crowd {
 			c := w.roll("call", u.index, n, i)
 			p := pick(c, procs...)
+			number := firstCaller + (u.index*10_000+n)*10 + i
+			if crowd == 1 {
+				if call := w.call(p, u, number, c); call != nil {
+					calls.Go(call)
+				}
+				continue
+			}
 			calls.Go(func() {
 				time.Sleep(c.between(0, 50*time.Millisecond))
-				w.call(p, u, firstCaller+(u.index*10_000+n)*10+i, c)
+				if call := w.call(p, u, number, c); call != nil {
+					call()
+				}
 			})
 		}
 	}
@@ -60,7 +72,7 @@ func (w *world) churn(p *process, u *user, d *dice) {
 		defer w.mu.Unlock()
 		if !p.dead && err == nil {
 			w.log(p, "%s has disconnected", u)
-			u.disconnected = began
+			u.disconnected, u.acknowledged = began, time.Now()
 		}
 		return
 	}
@@ -120,43 +132,51 @@ func (p *process) login(ctx context.Context, u *user) error {
 	return err
 }
 
-// call is one call of an application for a user, and a look at its result.
-func (w *world) call(p *process, u *user, number int, d *dice) {
-	ctx, cancel := context.WithCancel(context.WithValue(p.ctx, callerKey{}, number))
-	defer func() { cancel() }()
-	patience := 10 * time.Second
-	limit := func(t time.Duration) {
-		cancel()
-		ctx, cancel = context.WithTimeout(context.WithValue(p.ctx, callerKey{}, number), t)
-		patience = t
-	}
-	began := time.Now()
-	var err error
-	var kind string
+// call is one call of an application for a user, and a look at its result. It
+// returns nil if nothing had to be waited for.
+func (w *world) call(p *process, u *user, number int, d *dice) func() {
+	name, patience, deadline := "Token", 10*time.Second, true
+	do := p.token
 	switch d.n(10) {
 	case 0:
-		kind = "Verify"
-		limit(40 * time.Second)
-		err = p.grants.Verify(ctx, u.id)
+		name, patience = "Verify", 40*time.Second
+		do = func(ctx context.Context, u *user) error { return p.grants.Verify(ctx, u.id) }
 	case 1, 2, 3:
-		kind = "Client"
-		limit(d.between(5*time.Second, 40*time.Second))
-		err = p.callAPI(ctx, u, d)
+		name, patience = "Client", d.between(5*time.Second, 40*time.Second)
+		do = func(ctx context.Context, u *user) error { return p.callAPI(ctx, u, d) }
 	default:
-		kind = "Token"
 		switch d.n(4) {
 		case 0:
-			limit(d.between(20*time.Millisecond, 2*time.Second)) // somebody who does not wait
+			patience = d.between(20*time.Millisecond, 2*time.Second) // somebody who does not wait
 		case 1:
-			limit(d.between(30*time.Second, 2*time.Minute))
+			patience = d.between(30*time.Second, 2*time.Minute)
+		default:
+			deadline = false
 		}
-		_, err = p.token(ctx, u)
+		if w.profile.leave && d.chance(0.8) {
+			patience, deadline = d.between(time.Millisecond, 300*time.Millisecond), true
+		}
+		if t := p.grants.Cached(u.id); t != nil {
+			w.handedOut(p, u, t.AccessToken)
+			w.answered(p, u, name, time.Now(), patience, nil)
+			return nil
+		}
 	}
-	w.answered(p, u, kind, began, patience, err)
+	return func() {
+		ctx := context.WithValue(p.ctx, callerKey{}, number)
+		if deadline {
+			var cancel context.CancelFunc
+			ctx, cancel = context.WithTimeout(ctx, patience)
+			defer cancel()
+		}
+		began := time.Now()
+		err := do(ctx, u)
+		w.answered(p, u, name, began, patience, err)
+	}
 }
 
-// token returns an access token as the application gets it.
-func (p *process) token(ctx context.Context, u *user) (string, error) {
+// get returns an access token as the application gets it.
+func (p *process) get(ctx context.Context, u *user) (string, error) {
 	t := p.grants.Cached(u.id)
 	if t == nil {
 		var err error
@@ -164,20 +184,33 @@ func (p *process) token(ctx context.Context, u *user) (string, error) {
 			return "", err
 		}
 	}
-	w := p.w
+	p.w.handedOut(p, u, t.AccessToken)
+	return t.AccessToken, nil
+}
+
+func (p *process) token(ctx context.Context, u *user) error {
+	_, err := p.get(ctx, u)
+	return err
+}
+
+// handedOut judges a token that an application got.
+func (w *world) handedOut(p *process, u *user, token string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if a := w.access[t.AccessToken]; a == nil || a.family.user != u {
+	a := w.access[token]
+	if a == nil || a.family.user != u {
 		w.wrong("I7", "", "%s hands out the token of somebody else for %s", p, u)
+		return
 	}
-	return t.AccessToken, nil
+	p.served[u] = a
+	w.judgeServed(p, u, a)
 }
 
 var errRejected = errors.New("401")
 
 // callAPI is a call of the API as core.Auth.Client makes it.
 func (p *process) callAPI(ctx context.Context, u *user, d *dice) error {
-	token, err := p.token(ctx, u)
+	token, err := p.get(ctx, u)
 	if err != nil {
 		return err
 	}
@@ -223,6 +256,7 @@ func (w *world) answered(p *process, u *user, kind string, began time.Time, pati
 	if took := now.Sub(began); took > patience+time.Second && !stopped {
 		w.wrong("I5", "", "%s of %s at %s took %s, it had %s", kind, u, p, took, patience)
 	}
+	w.judgeWait(p, u, kind, began)
 	switch {
 	case err == nil:
 		w.count("calls answered")

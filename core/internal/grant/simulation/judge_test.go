@@ -16,6 +16,9 @@ func (w *world) judge() {
 
 func (w *world) judgeUser(u *user) {
 	h := u.slot.now()
+	if w.profile.noRefresh {
+		return
+	}
 	w.log(nil, "%s ends as %s", u, h.content)
 	w.count("grants judged")
 	if w.mustBeDisconnected(u) && h.found && h.content.Status != "disconnected" {
@@ -23,7 +26,7 @@ func (w *world) judgeUser(u *user) {
 		if len(u.lost) > 0 {
 			excuse = "the store lost a write"
 		}
-		w.wrong("I4", excuse, "%s disconnected and is %s", u, h.content)
+		w.wrong("I4", w.excuseBack(u, excuse), "%s disconnected and is %s", u, h.content)
 		return
 	}
 	switch {

@@ -65,8 +65,8 @@ func (l link) Now() (time.Time, bool) { return l.p.server.Now() }
 type exchange struct {
 	w    *world
 	p    *process
-	kind string // refresh, code, look or revoke
-	coin *coin  // the refresh token presented
+	kind kind
+	coin *coin // the refresh token presented
 	dice *dice
 
 	sent           time.Time     // when the process came to the first write
@@ -75,14 +75,14 @@ type exchange struct {
 	heard          bool // its process knew the server's clock
 	issued         *coin
 	harmed         bool // the answer never arrived whole
+	stuck          bool // it waited in the kernel of its sender
 }
 
 // exchange begins a request. about tells it from others at the same instant. w.mu is held.
-func (p *process) exchange(kind string, c *coin, about int) *exchange {
-	key := stepKey{"exchange " + kind, about}
-	p.steps[key]++
+func (p *process) exchange(k kind, c *coin, about int) *exchange {
+	p.steps[step{k, about}]++
 	return &exchange{
-		w: p.w, p: p, kind: kind, coin: c, dice: p.w.roll(key.kind, p.index, p.life, about, p.steps[key]),
+		w: p.w, p: p, kind: k, coin: c, dice: p.w.roll("exchange", int(k), p.index, p.life, about, p.steps[step{k, about}]),
 		sent: time.Now(), elapsed: p.clock.elapsed(), heard: p.heard,
 	}
 }
@@ -109,16 +109,19 @@ func (l link) Connect(ctx context.Context, refresh string) (grant.Conn, error) {
 		user = c.family.user.index
 	}
 	w.mu.Unlock()
-	if err := p.step("dial", user); err != nil {
+	if err := p.reach(dial, user); err != nil {
 		return nil, err
 	}
 	w.mu.Lock()
-	d := w.roll("dial", p.index, p.life, user, p.steps[stepKey{"dial", user}])
+	d := w.roll("dial", p.index, p.life, user, p.steps[step{dial, user}])
 	latency := d.between(300*time.Microsecond, 20*time.Millisecond)
 	refused := w.faults && d.chance(w.profile.refuseDial)
 	if w.faults && d.chance(w.profile.slowDial) {
 		w.count("net: slow dial")
-		latency = d.between(500*time.Millisecond, w.profile.slowestDial())
+		latency = d.between(500*time.Millisecond, pick(d, 8*time.Second, time.Minute))
+	}
+	if w.profile.dials > 0 {
+		latency = d.between(time.Second, w.profile.dials)
 	}
 	w.mu.Unlock()
 	if err := sleep(ctx, min(latency, dialTimeout)); err != nil {
@@ -157,8 +160,9 @@ func (c *conn) Send(may func() bool) <-chan musixmatch.Answer {
 	if c.p.dead {
 		return c.answers
 	}
+	w.asks(c.p)
 	w.presents(c.p, c.coin)
-	x := c.p.exchange("refresh", c.coin, c.user)
+	x := c.p.exchange(refreshing, c.coin, c.user)
 	w.background.Go(func() { x.post(c) })
 	return c.answers
 }
@@ -180,11 +184,11 @@ func (c *conn) Reset() {
 // post is what becomes of a refresh, whether or not its sender still lives.
 func (x *exchange) post(c *conn) {
 	w, d, p := x.w, x.dice, x.w.profile
-	if x.p.step("send", c.user) != nil {
+	if x.p.reach(send, c.user) != nil {
 		return
 	}
 	w.mu.Lock()
-	x.p.stop("sent", c.user)
+	x.p.stop(sent, c.user)
 	gone := c.ended
 	w.mu.Unlock()
 	if gone { // stopped between the check and the first byte, on a connection that was given up meanwhile
@@ -193,6 +197,18 @@ func (x *exchange) post(c *conn) {
 	there := d.between(2*time.Millisecond, 120*time.Millisecond)
 	if p.slowPOST && w.faulty() {
 		there = d.between(5*time.Second, 25*time.Second)
+	}
+	if p.stuck > 0 && x.hit(p.stuck) {
+		queued := d.between(20*time.Second, 200*time.Second)
+		w.note(x.p, "net: request stuck", "refresh with %s waits %s in the kernel", x.coin, queued)
+		time.Sleep(queued)
+		w.mu.Lock()
+		thrown := c.reset || x.p.dead
+		x.stuck = true
+		w.mu.Unlock()
+		if thrown {
+			return
+		}
 	}
 	switch {
 	case x.hit(p.loseRequest):
@@ -219,7 +235,10 @@ func (x *exchange) post(c *conn) {
 	w.mu.Lock()
 	x.spentOnArrival = x.coin != nil && x.coin.spent
 	w.mu.Unlock()
-	time.Sleep(d.between(5*time.Millisecond, w.slowest))
+	time.Sleep(d.between(5*time.Millisecond, 400*time.Millisecond))
+	if p.slowest > 0 && x.hit(0.4) {
+		time.Sleep(d.between(p.slowest*3/4, p.slowest))
+	}
 	w.mu.Lock()
 	issued, code := w.refresh(x)
 	x.issued = issued
@@ -236,7 +255,7 @@ func (x *exchange) post(c *conn) {
 	}
 	w.mu.Unlock()
 
-	answer := func() musixmatch.Answer {
+	arrive := func() musixmatch.Answer {
 		took := x.read(date, dated)
 		if tokens.Issued, _ = x.p.server.Now(); dated {
 			tokens.Date, tokens.Issued = date, date.Add(-took)
@@ -268,15 +287,18 @@ func (x *exchange) post(c *conn) {
 			if issued != nil {
 				x.truncate(&tokens)
 			}
-			c.answer(x, answer)
+			c.answer(x, arrive)
 		}
 		return
+	case p.answers > 0 && x.hit(p.answers):
+		back = d.between(x.p.timeout, 3*x.p.timeout-5*time.Second)
+		w.note(x.p, "net: answer late", "the answer to %s takes %s", x.coin, back)
 	case x.hit(p.slow):
 		back = d.between(time.Second, 35*time.Second)
 		w.note(x.p, "net: answer slow", "the answer to %s takes %s", x.coin, back)
 	}
 	time.Sleep(back)
-	c.answer(x, answer)
+	c.answer(x, arrive)
 }
 
 func failure(err error) func() musixmatch.Answer {
@@ -289,13 +311,13 @@ func (c *conn) answer(x *exchange, read func() musixmatch.Answer) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if c.ended {
-		if x.issued != nil && !x.harmed && !c.p.dead && !w.closing && c.p.stoppedBetween(x.sent, time.Now()) == 0 &&
-			time.Since(x.sent) < c.p.timeout-3*time.Second { // the budget may have been used
+		if x.issued != nil && !x.harmed && !c.p.dead && !w.closing && c.p.stoppedBetween(x.sent, time.Now()) == 0 && w.mustRead(x) {
 			x.issued.thrown = c.p
 		}
 		return
 	}
-	if c.p.awake("answer", c.user, c.p.stop("answer", c.user)) != nil || c.ended {
+	c.p.stop(answer, c.user)
+	if c.p.awake(answer, c.user) != nil || c.ended {
 		return
 	}
 	a := read()
@@ -307,9 +329,30 @@ func (c *conn) answer(x *exchange, read func() musixmatch.Answer) {
 	c.answers <- a
 }
 
+// mustRead reports whether its process must have waited for the answer of x. w.mu is held.
+func (w *world) mustRead(x *exchange) bool {
+	now := time.Now()
+	if now.Sub(x.sent) < x.p.timeout-3*time.Second { // the budget may have been used
+		return true
+	}
+	// While the oracle says that there is an answer, it is waited for.
+	return w.profile.answers > 0 && !w.blind && !x.coin.odd && now.Before(x.coin.expires) &&
+		x.issued.committed.Add(w.deathLag).Before(x.sent.Add(x.p.timeout-time.Second)) && now.Sub(x.sent) < 3*x.p.timeout-3*time.Second
+}
+
 // refused is a request that the server, or what stands before it, answers
 // without a look at it.
 func (x *exchange) refused() error {
+	if err := x.w.throttled(x.p); err != nil {
+		return err
+	}
+	if x.kind == refreshing && x.w.profile.down && x.w.faulty() && time.Since(x.w.start) > time.Hour {
+		x.w.note(x.p, "net: down", "refresh with %s is refused", x.coin)
+		if x.w.definite {
+			return &musixmatch.CallError{What: "simulation", Sent: true, Status: 400, Code: "invalid_scope"}
+		}
+		return &musixmatch.CallError{What: "simulation", Sent: true, Status: 502}
+	}
 	if !x.hit(x.w.profile.refuseRequest) {
 		return nil
 	}
@@ -372,9 +415,10 @@ func (l link) Introspect(ctx context.Context, token string) (musixmatch.Introspe
 	}
 	w.mu.Unlock()
 	caller := callerOf(ctx, user)
-	p.mustLive(p.step("look", caller))
+	p.mustLive(p.reach(ask, caller))
 	w.mu.Lock()
-	x := p.exchange("look", nil, caller)
+	w.asks(p)
+	x := p.exchange(looking, nil, caller)
 	w.mu.Unlock()
 	q := look{p, caller >= firstCaller, token}
 
@@ -394,7 +438,7 @@ func (l link) Introspect(ctx context.Context, token string) (musixmatch.Introspe
 		}
 		return nil
 	})
-	p.mustLive(p.step("answer", caller))
+	p.mustLive(p.reach(answer, caller))
 	if err != nil {
 		return musixmatch.Introspection{}, err
 	}
@@ -489,9 +533,9 @@ func (l link) Revoke(ctx context.Context, refresh string) {
 	}
 	about := callerOf(ctx, c.family.user.index)
 	w.mu.Unlock()
-	p.mustLive(p.step("revoke", about))
+	p.mustLive(p.reach(revoke, about))
 	w.mu.Lock()
-	x := p.exchange("revoke", c, about)
+	x := p.exchange(revoking, c, about)
 	w.mu.Unlock()
 	_ = x.call(ctx, func() error {
 		w.mu.Lock()
@@ -505,9 +549,9 @@ func (l link) Revoke(ctx context.Context, refresh string) {
 func (l link) exchangeCode(ctx context.Context, u *user) (*musixmatch.Tokens, *coin, error) {
 	p, w := l.p, l.p.w
 	caller := callerOf(ctx, u.index)
-	p.mustLive(p.step("send", caller))
+	p.mustLive(p.reach(send, caller))
 	w.mu.Lock()
-	x := p.exchange("code", nil, caller)
+	x := p.exchange(logging, nil, caller)
 	w.mu.Unlock()
 	var t *musixmatch.Tokens
 	var date time.Time
@@ -521,9 +565,12 @@ func (l link) exchangeCode(ctx context.Context, u *user) (*musixmatch.Tokens, *c
 			Access: x.issued.access, Refresh: x.issued.refresh, Scope: "profile email", Status: 200, Complete: true,
 			ExpiresIn: w.life, ExpiryKnown: dated,
 		}
+		if w.profile.noRefresh {
+			t.Refresh = ""
+		}
 		return nil
 	})
-	p.mustLive(p.step("answer", caller))
+	p.mustLive(p.reach(answer, caller))
 	if err != nil {
 		return nil, nil, err
 	}

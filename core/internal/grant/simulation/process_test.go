@@ -10,6 +10,7 @@ import (
 
 	"github.com/mxmconnect/mxmconnect/core/internal/grant"
 	"github.com/mxmconnect/mxmconnect/core/internal/musixmatch"
+	"github.com/mxmconnect/mxmconnect/core/internal/seal"
 )
 
 // process is one life of one instance.
@@ -20,24 +21,60 @@ type process struct {
 	timeout time.Duration // RefreshTimeout
 	clock   *clock
 	server  *musixmatch.ServerClock
+	keys    seal.Keyring
+	old     bool // it does not know every member of a record
 	grants  *grant.Manager
 
 	ctx   context.Context // of its callers
 	leave context.CancelFunc
 
 	// Guarded by w.mu.
-	dead      bool
-	presented time.Time // when it last presented a refresh token
-	heard     bool      // it has had an answer of Musixmatch, and so knows the time there
-	resume    time.Time // stopped until then
-	stops     []stop
-	steps     map[stepKey]int
+	dead       bool
+	presented  time.Time // when it last presented a refresh token
+	heard      bool      // it has had an answer of Musixmatch, and so knows the time there
+	resume     time.Time // stopped until then
+	stops      []stop
+	steps      map[step]int
+	quietTill  time.Time   // the server has said 429, and when it may be asked again
+	commits    []time.Time // the last ones
+	served     map[*user]*access
+	again      int
+	askedAgain time.Time
+	hot        bool
 }
 
-type stepKey struct {
-	kind string
-	user int
+// step is a moment of which there are many: the how manieth one it is decides
+// what happens there.
+type step struct {
+	kind kind
+	user int // or the number of a caller
 }
+
+type kind int
+
+const (
+	dial kind = iota
+	send
+	sent
+	answer
+	ask
+	revoke
+	find
+	found
+	commit
+	committed
+	refreshing // these are exchanges
+	logging
+	looking
+	revoking
+)
+
+var kindNames = []string{
+	"dial", "send", "sent", "answer", "look", "revoke", "find", "found", "commit", "committed",
+	"refresh", "code", "look", "revoke",
+}
+
+func (k kind) String() string { return kindNames[k] }
 
 // stop is a time in which the process did nothing.
 type stop struct{ from, to time.Time }
@@ -56,15 +93,16 @@ func (p *process) lease() time.Duration { return p.timeout * 3 / 2 }
 // begin starts the next life of an instance.
 func (w *world) begin(index int) *process {
 	w.mu.Lock()
-	p := &process{w: w, index: index, life: w.lives[index], steps: map[stepKey]int{}, timeout: 30 * time.Second}
+	p := &process{w: w, index: index, life: w.lives[index], steps: map[step]int{}, served: map[*user]*access{}, timeout: 30 * time.Second, keys: keyring}
 	w.lives[index]++
+	w.configure(p)
 	w.mu.Unlock()
 	p.ctx, p.leave = context.WithCancel(context.Background())
-	p.clock = &clock{start: time.Now()}
+	p.clock.start = time.Now()
 	clock := musixmatch.Clock{Wall: p.clock.wall, Elapsed: p.clock.elapsed}
 	p.server = musixmatch.NewServerClock(clock)
 	p.grants = grant.New(grant.Options{
-		Store: &storeClient{p, w.store}, Server: link{p}, Keys: keyring, BaseURL: "https://connect.example", ClientID: "client",
+		Store: &storeClient{p, w.store}, Server: link{p}, Keys: p.keys, BaseURL: "https://connect.example", ClientID: "client",
 		RefreshTimeout: p.timeout, Clock: clock, Report: p.report,
 	})
 	w.mu.Lock()
@@ -76,36 +114,61 @@ func (w *world) begin(index int) *process {
 	return p
 }
 
-// step is a moment at which the seed may stop the process, for good or for a
-// while. It returns an error if the process is no more.
-func (p *process) step(kind string, user int) error {
-	w := p.w
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	n := p.stop(kind, user)
-	return p.awake(kind, user, n)
+// configure decides in what the process differs from others. w.mu is held.
+func (w *world) configure(p *process) {
+	pr, d := w.profile, w.roll("configure", p.index, p.life)
+	p.clock = &clock{}
+	if pr.timeouts && d.chance(0.5) {
+		p.timeout = 2 * time.Minute
+	}
+	switch {
+	case pr.newKey && p.life == 0 && p.index > 0:
+		p.keys = keyring[1:]
+	case pr.keys && d.chance(0.5):
+		p.keys = seal.Keyring{keyring[1], keyring[0]}
+	}
+	p.old = pr.formats && d.chance(0.5)
+	if pr.clocks {
+		p.clock.wrong = pick(d, 0, time.Hour, -time.Hour, -72*time.Hour, 72*time.Hour, -5*time.Minute)
+		for range d.n(3) {
+			after, by := d.between(0, 30*time.Minute), pick(d, time.Hour, -time.Hour, 10*time.Minute, -10*time.Minute)
+			w.background.Go(func() {
+				time.Sleep(after)
+				p.clock.jump(by)
+				w.note(p, "clock jumps", "its wall clock jumps by %s", by)
+			})
+		}
+	}
 }
 
-// stop decides whether the process is stopped now, and returns how often it
-// has been here before. w.mu is held.
-func (p *process) stop(kind string, user int) (n int) {
+// reach is a moment at which the seed may stop the process, for good or for a
+// while. It returns an error if the process is no more.
+func (p *process) reach(k kind, user int) error {
+	p.w.mu.Lock()
+	defer p.w.mu.Unlock()
+	p.stop(k, user)
+	return p.awake(k, user)
+}
+
+// stop decides whether the process is stopped now. w.mu is held.
+func (p *process) stop(k kind, user int) {
 	w := p.w
-	key := stepKey{kind, user}
-	n = p.steps[key]
-	p.steps[key]++
+	at := step{k, user}
+	n := p.steps[at]
+	p.steps[at]++
 	if !w.faults || p.dead || w.profile.crash == 0 && w.profile.pause == 0 || time.Until(p.resume) > 0 {
-		return n
+		return
 	}
-	d := w.roll("step "+kind, p.index, p.life, user, n)
+	d := w.roll("step", int(k), p.index, p.life, user, n)
 	rate := 1.0
-	if kind == "find" || kind == "found" || user >= firstCaller {
+	if k == find || k == found || user >= firstCaller {
 		rate = 0.03 // most of what happens has nothing to do with a refresh
 	}
 	switch {
 	case d.chance(w.profile.crash*rate) && w.crashes < 6:
 		w.crashes++
 		w.count("crash")
-		w.log(p, "crashes at %s", kind)
+		w.log(p, "crashes at %s", k)
 		p.crash()
 	case d.chance(w.profile.pause*rate) && w.pauses < 15:
 		w.pauses++
@@ -117,22 +180,21 @@ func (p *process) stop(kind string, user int) (n int) {
 		p.stops = append(p.stops, stop{now, p.resume})
 		if w.profile.suspend && d.chance(0.7) {
 			p.clock.suspend(now, p.resume)
-			w.log(p, "is suspended for %s at %s", to, kind)
+			w.log(p, "is suspended for %s at %s", to, k)
 		} else {
-			w.log(p, "is stopped for %s at %s", to, kind)
+			w.log(p, "is stopped for %s at %s", to, k)
 		}
 	}
-	return n
 }
 
 // awake blocks while the process is stopped. w.mu is held, and given up meanwhile.
-func (p *process) awake(kind string, user, n int) error {
+func (p *process) awake(k kind, user int) error {
 	for !p.dead {
 		stopped := time.Until(p.resume)
 		if stopped <= 0 {
 			return nil
 		}
-		wakes := p.w.roll("wake "+kind, p.index, user, n).between(0, time.Millisecond) // one after the other
+		wakes := p.w.roll("wake", int(k), p.index, user, p.steps[step{k, user}]).between(0, time.Millisecond) // one after the other
 		p.w.mu.Unlock()
 		time.Sleep(stopped + wakes)
 		p.w.mu.Lock()
@@ -233,11 +295,22 @@ func (p *process) report(_ context.Context, r grant.Report) {
 	if p.dead {
 		return
 	}
-	if u := w.byID[r.Sub]; u != nil && r.Kind == grant.Lost {
+	u := w.byID[r.Sub]
+	if u != nil && r.Kind == grant.Lost {
 		u.events++
 	}
 	w.count("report: " + kinds[r.Kind])
 	w.log(p, "reports %s %s %v", kinds[r.Kind], r.Reason, r.Err)
+	if w.profile.reentrant && u != nil && !w.closing {
+		w.mu.Unlock()
+		began := time.Now()
+		err := p.token(context.WithValue(p.ctx, callerKey{}, firstCaller-1), u)
+		w.answered(p, u, "Token of a report", began, 10*time.Second, err)
+		w.mu.Lock()
+		if took, a := time.Since(began), p.served[u]; took > 9*time.Second && a != nil && a.live(time.Now()) && p.stoppedBetween(began, time.Now()) == 0 {
+			w.wrong("I6", "", "a report that asks for the token of %s waits %s", u, took)
+		}
+	}
 }
 
 // clock is the time of one process.

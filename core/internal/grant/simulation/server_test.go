@@ -19,7 +19,7 @@ type policy struct {
 	revocation          bool          // there is a revocation endpoint
 	birthLag, deathLag  time.Duration // of token-metadata
 	apiBirth, apiDeath  time.Duration // of the API
-	slowest             time.Duration // that a refresh takes
+	definite            bool          // what it refuses for hours it refuses for good
 }
 
 // family is one login at the server.
@@ -29,6 +29,7 @@ type family struct {
 	coins   []*coin
 	living  []*access
 	spentAt time.Time
+	early   int // refreshes in a row of a token that lived and was not due
 
 	destroyed bool
 	cause     string    // of the destruction
@@ -40,11 +41,10 @@ type coin struct {
 	family    *family
 	n         int
 	refresh   string
-	access    string        // the newest that came with it
-	expires   time.Time     // of that access token, naturally
-	sent      time.Time     // when the request was sent that issued it
-	committed time.Time     // when the server issued it
-	lease     time.Duration // of who sent it
+	access    string    // the newest that came with it
+	expires   time.Time // of that access token, naturally
+	sent      time.Time // when the request was sent that issued it
+	committed time.Time // when the server issued it
 	spent     bool
 	odd       bool     // the client may think that the access token lives shorter
 	thrown    *process // who closed the connection before the answer, for no reason
@@ -97,6 +97,9 @@ func (f *family) destroy(now time.Time, cause string) {
 func (w *world) setUpServer(d *dice) {
 	settings := []string{}
 	w.life = pick(d, 45*time.Second, 90*time.Second, 225*time.Second, 300*time.Second, 450*time.Second, 600*time.Second, 600*time.Second, 900*time.Second)
+	if w.profile.timeouts {
+		w.life = pick(d, 450*time.Second, 600*time.Second, 900*time.Second) // the oracle sees for long enough
+	}
 	settings = append(settings, w.life.String())
 	w.revokes = true
 	switch d.n(4) {
@@ -132,7 +135,7 @@ func (w *world) setUpServer(d *dice) {
 	}
 	w.singleLogin = d.chance(0.3)
 	w.revocation = d.chance(0.3)
-	w.slowest = 400 * time.Millisecond
+	w.definite = w.roll("definite").chance(0.5)
 	w.note(nil, "", "server: %s", strings.Join(settings, ", "))
 }
 
@@ -149,6 +152,10 @@ func (w *world) setLags(d *dice) {
 	}
 	if d.chance(0.1) {
 		w.birthLag = d.between(0, 3*time.Second)
+	}
+	if w.profile.lag {
+		w.birthLag, w.deathLag = d.between(0, time.Minute), d.between(0, 14*time.Second)
+		w.apiBirth, w.apiDeath = d.between(0, time.Minute), d.between(0, time.Minute)
 	}
 	w.log(nil, "token-metadata lags: birth %s, death %s", w.birthLag, w.deathLag)
 }
@@ -169,14 +176,14 @@ func (w *world) signIn(u *user, p *process, sent time.Time) *coin {
 	w.families++
 	f := &family{id: w.families, user: u}
 	u.families = append(u.families, f)
-	c := w.mint(f, p, sent)
+	c := w.mint(f, sent)
 	w.log(p, "server: u%d logs in: %s", u.index, c)
 	return c
 }
 
 // mint issues a pair. w.mu is held.
-func (w *world) mint(f *family, p *process, sent time.Time) *coin {
-	c := &coin{family: f, n: len(f.coins) + 1, sent: sent, committed: time.Now(), lease: p.lease()}
+func (w *world) mint(f *family, sent time.Time) *coin {
+	c := &coin{family: f, n: len(f.coins) + 1, sent: sent, committed: time.Now()}
 	c.refresh = fmt.Sprintf("rt.%d.%d", f.id, c.n)
 	f.coins = append(f.coins, c)
 	f.spentAt = time.Now()
@@ -231,7 +238,7 @@ func (w *world) refresh(x *exchange) (issued *coin, code string) {
 			w.issueAccess(c)
 		} else {
 			c.spent = true
-			issued = w.mint(f, x.p, x.sent)
+			issued = w.mint(f, x.sent)
 		}
 	}
 	w.log(x.p, "server: %s is presented: %s %s", c, code, issued)

@@ -4,6 +4,7 @@ import (
 	"flag"
 	"fmt"
 	"maps"
+	"os"
 	"runtime"
 	"slices"
 	"strings"
@@ -22,6 +23,10 @@ var (
 	oneProfile  = flag.String("sim.profile", "", "the weather; default: all")
 	failures    = flag.Int("sim.failures", 10, "give up a profile after so many")
 	firstOfMany = flag.Uint64("sim.from", 1, "the first seed")
+	ahead       = flag.Bool("sim.ahead", false, "run the profiles that the protocol does not withstand yet, too")
+	mutant      = flag.String("sim.mutation", "", "run the mutations whose name begins so, only")
+
+	long = os.Getenv("MXM_TEST_LONG") == "1"
 )
 
 func TestMain(m *testing.M) {
@@ -49,7 +54,7 @@ func run(t *testing.T, seed uint64, p profile, tracing bool) *world {
 
 // Thousands of histories, and in none a token is wasted that could have been kept.
 func TestSimulation(t *testing.T) {
-	chosen := profiles
+	chosen := slices.DeleteFunc(slices.Clone(profiles), func(p profile) bool { return p.ahead != "" && !*ahead })
 	if *oneProfile != "" {
 		p, ok := profileNamed(*oneProfile)
 		if !ok {
@@ -65,8 +70,10 @@ func TestSimulation(t *testing.T) {
 		n = 10
 	case *seeds == 0 && testing.Short():
 		n = 20
+	case *seeds == 0 && long:
+		n = 1000
 	case *seeds == 0:
-		n = 250
+		n = 100
 	}
 	all := map[string]int{}
 	for _, p := range chosen {
@@ -87,7 +94,7 @@ func TestSimulation(t *testing.T) {
 				if failed++; failed == 1 && *oneSeed == 0 {
 					t.Logf("the trace of seed %d:\n%s", seed, run(t, seed, p, true).printTrace())
 				}
-				t.Errorf("-sim.profile %s -sim.seed %d: %v", p.name, seed, w.violations[0])
+				t.Errorf("-sim.profile %s -sim.seed %d: %v%s", p.name, seed, w.violations[0], p.waits())
 				if failed >= *failures {
 					break
 				}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/mxmconnect/mxmconnect/core/internal/grant"
@@ -57,7 +59,7 @@ type content struct {
 }
 
 var keyring = func() seal.Keyring {
-	ring, err := seal.New([][]byte{[]byte("a key for the simulation alone!!")})
+	ring, err := seal.New([][]byte{[]byte("a key for the simulation alone!!"), []byte("the key which was in use before.")})
 	if err != nil {
 		panic(err)
 	}
@@ -98,21 +100,24 @@ type storeClient struct {
 }
 
 // enter is the way to the store. It returns the failure that the call meets.
-func (c *storeClient) enter(ctx context.Context, kind string, place int) error {
+func (c *storeClient) enter(ctx context.Context, k kind, place int) error {
 	w := c.p.w
-	c.p.mustLive(c.p.step(kind, place))
+	c.p.mustLive(c.p.reach(k, place))
 	w.mu.Lock()
-	d := w.roll("store "+kind, c.p.index, c.p.life, place, c.p.steps[stepKey{kind, place}])
+	d := w.roll("store", int(k), c.p.index, c.p.life, place, c.p.steps[step{k, place}])
 	latency := d.between(200*time.Microsecond, 8*time.Millisecond)
 	if w.faults && d.chance(w.profile.slowStore) {
 		w.count("store: slow")
 		latency = d.between(time.Second, 50*time.Second)
-		w.log(c.p, "store %s takes %s", kind, latency)
+		w.log(c.p, "store %s takes %s", k, latency)
 	}
 	down := w.down(c.p, false)
 	w.mu.Unlock()
 	if down {
 		latency = d.between(time.Millisecond, 3*time.Second)
+		if w.profile.hangs {
+			latency = time.Minute
+		}
 	}
 	if err := sleep(ctx, latency); err != nil {
 		return err
@@ -129,20 +134,24 @@ func (c *storeClient) FindGrant(ctx context.Context, key string) (grant.Record, 
 	w.mu.Lock()
 	place := c.s.slot(key).place
 	w.mu.Unlock()
-	if err := c.enter(ctx, "find", place); err != nil {
+	if err := c.enter(ctx, find, place); err != nil {
 		return grant.Record{}, false, err
 	}
 	w.mu.Lock()
 	h := c.s.slot(key).now()
 	w.mu.Unlock()
-	c.p.mustLive(c.p.step("found", place))
+	c.p.mustLive(c.p.reach(found, place))
 	return h.record, h.found, nil
 }
 
 // CommitGrant implements grant.Store.
 func (c *storeClient) CommitGrant(ctx context.Context, key, old string, r grant.Record) error {
 	w := c.p.w
+	if c.p.old {
+		r.Data = forget(key, r.Data)
+	}
 	w.mu.Lock()
+	w.commits(c.p)
 	next := w.open(key, r)
 	sl := c.s.slot(key)
 	if sl.place < 0 {
@@ -157,7 +166,7 @@ func (c *storeClient) CommitGrant(ctx context.Context, key, old string, r grant.
 	w.mu.Unlock()
 
 	d := w.roll("commit", c.p.index, c.p.life, place, n)
-	err := c.enter(ctx, "commit", place)
+	err := c.enter(ctx, commit, place)
 	fails := func(rate float64) bool { return rate > 0 && w.faulty() && d.chance(rate) }
 	switch {
 	case err != nil && fails(0.3): // it gave up waiting; the write did not
@@ -166,6 +175,8 @@ func (c *storeClient) CommitGrant(ctx context.Context, key, old string, r grant.
 		return err
 	case err != nil:
 		return err
+	case c.readOnly() && w.profile.conflicts:
+		return grant.ErrConflict
 	case c.readOnly():
 		return errReadOnly
 	case fails(w.profile.failWrite):
@@ -187,7 +198,7 @@ func (c *storeClient) CommitGrant(ctx context.Context, key, old string, r grant.
 			err = ctxErr
 		}
 	}
-	c.p.mustLive(c.p.step("committed", place))
+	c.p.mustLive(c.p.reach(committed, place))
 	return err
 }
 
@@ -195,6 +206,31 @@ func (c *storeClient) readOnly() bool {
 	c.p.w.mu.Lock()
 	defer c.p.w.mu.Unlock()
 	return c.p.w.down(c.p, true)
+}
+
+// members is what the first edition of the protocol writes.
+var members = []string{
+	"base_url", "client_id", "sub", "gen", "grant_id", "access", "refresh", "scope", "issued", "dated", "expires_in",
+	"status", "reason", "unrotated", "intent", "moved_to",
+}
+
+// forget rewrites a record as an instance of an older release does, which drops
+// the members that it does not know.
+func forget(key string, data []byte) []byte {
+	plain, err := keyring.Open("grant", key, data)
+	var record, intent map[string]json.RawMessage
+	if err != nil || json.Unmarshal(plain, &record) != nil {
+		panic("a record of another kind")
+	}
+	maps.DeleteFunc(record, func(name string, _ json.RawMessage) bool { return !slices.Contains(members, name) })
+	if raw, ok := record["intent"]; ok && json.Unmarshal(raw, &intent) == nil {
+		maps.DeleteFunc(intent, func(name string, _ json.RawMessage) bool {
+			return !slices.Contains([]string{"id", "attempt", "started", "owner"}, name)
+		})
+		record["intent"], _ = json.Marshal(intent)
+	}
+	plain, _ = json.Marshal(record)
+	return keyring.Seal("grant", key, plain)
 }
 
 func (c *storeClient) late(key, old string, r grant.Record, next content, after time.Duration) {
@@ -231,6 +267,9 @@ func (w *world) maybeLose(sl *slot) {
 		return
 	}
 	d := w.roll("lose", sl.place, sl.writes)
+	if n := len(sl.history); w.profile.strict && (n < 2 || sl.history[n-1].content.GrantID == sl.history[n-2].content.GrantID) {
+		return // only logins are lost
+	}
 	if !d.chance(w.profile.loseWrite) || w.losses >= 2 {
 		return
 	}
@@ -238,7 +277,10 @@ func (w *world) maybeLose(sl *slot) {
 	after := pick(d, 0, 500*time.Millisecond, 20*time.Second, 2*time.Minute)
 	after = d.between(after/2, after+time.Millisecond)
 	back := 1 + d.n(2)
-	vanish := d.chance(0.1)
+	if w.profile.strict {
+		back = 1
+	}
+	vanish := d.chance(0.1) && !w.profile.strict
 	w.background.Go(func() {
 		time.Sleep(after)
 		w.mu.Lock()

@@ -32,17 +32,19 @@ type world struct {
 	users    []*user
 	byID     map[string]*user
 
-	families int // so far
-	accesses int
-	coins    map[string]*coin    // by refresh token
-	access   map[string]*access  // by access token
-	intents  map[string]*process // who wrote them first
-	lied     time.Time
-	lies     map[look]bool // the last answer was one
-	closing  bool
+	families    int // so far
+	accesses    int
+	coins       map[string]*coin    // by refresh token
+	access      map[string]*access  // by access token
+	intents     map[string]*process // who wrote them first
+	lied        time.Time
+	lies        map[look]bool // the last answer was one
+	closing     bool
+	presentedAt time.Time // when anybody last presented a refresh token
 
 	crashes, pauses, losses int
 	windows                 []window
+	busy                    []window // in which the server answers 429
 
 	counts     map[string]int
 	violations []violation
@@ -139,6 +141,9 @@ func history(seed uint64, pr profile, tracing bool) *world {
 	w.setLags(w.roll("lags"))
 
 	span := min(max(5*w.life, 10*time.Minute), 45*time.Minute)
+	if pr.down {
+		span = 10 * time.Hour
+	}
 	w.mu.Lock()
 	w.until = time.Now().Add(span)
 	w.faults = !pr.quiet
@@ -155,6 +160,7 @@ func history(seed uint64, pr profile, tracing bool) *world {
 	w.mu.Unlock()
 	drivers.Wait()
 	w.background.Wait() // late writes and requests land, the last crash is over
+	w.complete()
 	w.settle()
 	w.judge()
 	w.close(goroutines)
@@ -163,16 +169,25 @@ func history(seed uint64, pr profile, tracing bool) *world {
 
 // planOutages decides when the store is down. w.mu is held.
 func (w *world) planOutages(d *dice, span time.Duration) {
-	if !w.profile.outages {
+	if w.profile.throttle {
+		for range 3 {
+			from := time.Now().Add(d.between(0, span))
+			w.busy = append(w.busy, window{from: from, to: from.Add(d.between(10*time.Second, 90*time.Second))})
+		}
+	}
+	if !w.profile.outages && !w.profile.conflicts && !w.profile.hangs {
 		return
 	}
 	for range d.n(4) {
 		from := time.Now().Add(d.between(0, span))
 		o := window{from: from, to: from.Add(pick(d, 3*time.Second, 40*time.Second, 4*time.Minute)), index: -1}
-		switch d.n(3) {
-		case 0:
+		switch n := d.n(3); {
+		case w.profile.conflicts:
 			o.readOnly = true
-		case 1:
+		case w.profile.hangs:
+		case n == 0:
+			o.readOnly = true
+		case n == 1:
 			o.index = d.n(len(w.procs))
 		}
 		w.windows = append(w.windows, o)
