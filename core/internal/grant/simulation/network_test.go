@@ -83,7 +83,7 @@ func (p *process) exchange(k kind, c *coin, about int) *exchange {
 	p.steps[step{k, about}]++
 	return &exchange{
 		w: p.w, p: p, kind: k, coin: c, dice: p.w.roll("exchange", int(k), p.index, p.life, about, p.steps[step{k, about}]),
-		sent: time.Now(), elapsed: p.clock.elapsed(), heard: p.heard,
+		sent: time.Now(), elapsed: p.clock.now().Elapsed, heard: p.heard,
 	}
 }
 
@@ -92,7 +92,7 @@ func (x *exchange) hit(rate float64) bool { return x.dice.chance(rate) && x.w.fa
 
 // read takes note of an answer that has arrived. w.mu is held.
 func (x *exchange) read(date time.Time, dated bool) (took time.Duration) {
-	took = x.p.clock.elapsed() - x.elapsed
+	took = x.p.clock.now().Elapsed - x.elapsed
 	if dated {
 		x.p.server.Read(date.Format(http.TimeFormat), took)
 	}
@@ -145,7 +145,8 @@ type conn struct {
 	answers chan musixmatch.Answer
 
 	// Guarded by w.mu.
-	ended, reset bool
+	sent, answered bool
+	ended, reset   bool
 }
 
 // Send implements grant.Conn.
@@ -160,6 +161,7 @@ func (c *conn) Send(may func() bool) <-chan musixmatch.Answer {
 	if c.p.dead {
 		return c.answers
 	}
+	c.sent = true
 	w.asks(c.p)
 	w.presents(c.p, c.coin)
 	x := c.p.exchange(refreshing, c.coin, c.user)
@@ -171,14 +173,24 @@ func (c *conn) Send(may func() bool) <-chan musixmatch.Answer {
 func (c *conn) Close() {
 	c.p.w.mu.Lock()
 	defer c.p.w.mu.Unlock()
-	c.ended = true
+	c.end()
 }
 
 // Reset implements grant.Conn.
 func (c *conn) Reset() {
 	c.p.w.mu.Lock()
 	defer c.p.w.mu.Unlock()
-	c.ended, c.reset = true, true
+	c.reset = true
+	c.end()
+}
+
+// end is the last that is heard of a refresh. w.mu is held.
+func (c *conn) end() {
+	c.ended = true
+	if c.sent && !c.answered {
+		c.answered = true
+		c.answers <- musixmatch.Answer{Err: lost(context.Canceled)}
+	}
 }
 
 // post is what becomes of a refresh, whether or not its sender still lives.
@@ -326,6 +338,7 @@ func (c *conn) answer(x *exchange, read func() musixmatch.Answer) {
 		x.issued.received = time.Now()
 		w.log(c.p, "receives %s", x.issued)
 	}
+	c.answered = true
 	c.answers <- a
 }
 

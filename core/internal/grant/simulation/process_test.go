@@ -98,12 +98,11 @@ func (w *world) begin(index int) *process {
 	w.configure(p)
 	w.mu.Unlock()
 	p.ctx, p.leave = context.WithCancel(context.Background())
-	p.clock.start = time.Now()
-	clock := musixmatch.Clock{Wall: p.clock.wall, Elapsed: p.clock.elapsed}
-	p.server = musixmatch.NewServerClock(clock)
+	p.clock.start = time.Now().Add(-time.Second)
+	p.server = musixmatch.NewServerClock(p.clock.now)
 	p.grants = grant.New(grant.Options{
 		Store: &storeClient{p, w.store}, Server: link{p}, Keys: p.keys, BaseURL: "https://connect.example", ClientID: "client",
-		RefreshTimeout: p.timeout, Clock: clock, Report: p.report,
+		RefreshTimeout: p.timeout, Clock: p.clock.now, Report: p.report,
 	})
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -323,16 +322,12 @@ type clock struct {
 	from, to time.Time     // when it last did
 }
 
-func (c *clock) wall() time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return time.Now().Round(0).Add(c.wrong)
-}
-
-func (c *clock) elapsed() time.Duration {
+// now implements musixmatch.Clock.
+func (c *clock) now() musixmatch.Moment {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	now, behind := time.Now(), c.behind
+	m := musixmatch.Moment{Wall: now.Round(0).Add(c.wrong)}
 	switch {
 	case c.to.IsZero():
 	case now.Before(c.to):
@@ -340,7 +335,8 @@ func (c *clock) elapsed() time.Duration {
 	default:
 		behind += c.to.Sub(c.from)
 	}
-	return now.Sub(c.start) - behind
+	m.Elapsed = now.Sub(c.start) - behind
+	return m
 }
 
 // suspend lets the monotonic clock stand still.
