@@ -43,9 +43,7 @@ func (w *world) presents(p *process, c *coin) {
 	if c == nil {
 		return
 	}
-	if c.presented++; w.profile.down && c.presented == 41 {
-		w.wrong("I9", "", "%s presents %s for the %dth time", p, c, c.presented)
-	}
+	c.presented++
 	f := c.family
 	if !c.spent || f.destroyed {
 		return
@@ -200,7 +198,11 @@ func (w *world) written(p *process, sl *slot, before, next content) {
 		excuse = "the store lost a write"
 	}
 	if next.Gen < before.Gen {
-		w.wrong("I4", "", "gen of %s goes back from %d to %d", u, before.Gen, next.Gen)
+		blind := ""
+		if len(p.keys) < len(keyring) {
+			blind = "it has no key for what was stored"
+		}
+		w.wrong("I4", blind, "gen of %s goes back from %d to %d", u, before.Gen, next.Gen)
 	}
 	if next.Intent != nil && w.intents[next.Intent.ID] == nil {
 		w.intents[next.Intent.ID] = p

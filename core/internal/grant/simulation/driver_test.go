@@ -197,6 +197,9 @@ func (p *process) token(ctx context.Context, u *user) error {
 func (w *world) handedOut(p *process, u *user, token string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if p.dead {
+		return
+	}
 	a := w.access[token]
 	if a == nil || a.family.user != u {
 		w.wrong("I7", "", "%s hands out the token of somebody else for %s", p, u)

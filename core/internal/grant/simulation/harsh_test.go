@@ -40,6 +40,18 @@ func (w *world) throttled(p *process) error {
 	return nil
 }
 
+// refuses counts how often a server that refuses for hours is asked.
+func (w *world) refuses(p *process, c *coin) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.count("net: down")
+	w.log(p, "refresh with %s is refused", c)
+	const most = 40
+	if c.refused++; c.refused == most+1 {
+		w.wrong("I9", "", "%s presents %s for the %dth time in %s", p, c, c.refused, time.Since(w.start)-time.Hour)
+	}
+}
+
 // asks is asked when a process begins a call that is not for a click. w.mu is held.
 func (w *world) asks(p *process) {
 	// What was under way when the answer was made has gone by a second later.

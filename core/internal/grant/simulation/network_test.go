@@ -69,8 +69,8 @@ type exchange struct {
 	coin *coin // the refresh token presented
 	dice *dice
 
-	sent           time.Time     // when the process came to the first write
-	elapsed        time.Duration // then, on its clock
+	sent           time.Time         // when the process came to the first write
+	began          musixmatch.Moment // then, on its clocks
 	spentOnArrival bool
 	heard          bool // its process knew the server's clock
 	issued         *coin
@@ -83,7 +83,7 @@ func (p *process) exchange(k kind, c *coin, about int) *exchange {
 	p.steps[step{k, about}]++
 	return &exchange{
 		w: p.w, p: p, kind: k, coin: c, dice: p.w.roll("exchange", int(k), p.index, p.life, about, p.steps[step{k, about}]),
-		sent: time.Now(), elapsed: p.clock.now().Elapsed, heard: p.heard,
+		sent: time.Now(), began: p.clock.now(), heard: p.heard,
 	}
 }
 
@@ -92,7 +92,10 @@ func (x *exchange) hit(rate float64) bool { return x.dice.chance(rate) && x.w.fa
 
 // read takes note of an answer that has arrived. w.mu is held.
 func (x *exchange) read(date time.Time, dated bool) (took time.Duration) {
-	took = x.p.clock.now().Elapsed - x.elapsed
+	took = musixmatch.Clock(x.p.clock.now).Since(x.began)
+	if x.issued != nil {
+		x.issued.took = took
+	}
 	if dated {
 		x.p.server.Read(date.Format(http.TimeFormat), took)
 	}
@@ -349,7 +352,7 @@ func (w *world) mustRead(x *exchange) bool {
 		return true
 	}
 	// While the oracle says that there is an answer, it is waited for.
-	return w.profile.answers > 0 && !w.blind && !x.coin.odd && now.Before(x.coin.expires) &&
+	return w.profile.answers > 0 && !w.blind && !x.coin.odd && now.Add(x.coin.took+time.Second).Before(x.coin.expires) &&
 		x.issued.committed.Add(w.deathLag).Before(x.sent.Add(x.p.timeout-time.Second)) && now.Sub(x.sent) < 3*x.p.timeout-3*time.Second
 }
 
@@ -360,7 +363,7 @@ func (x *exchange) refused() error {
 		return err
 	}
 	if x.kind == refreshing && x.w.profile.down && x.w.faulty() && time.Since(x.w.start) > time.Hour {
-		x.w.note(x.p, "net: down", "refresh with %s is refused", x.coin)
+		x.w.refuses(x.p, x.coin)
 		if x.w.definite {
 			return &musixmatch.CallError{What: "simulation", Sent: true, Status: 400, Code: "invalid_scope"}
 		}

@@ -130,6 +130,9 @@ func (w *world) configure(p *process) {
 	if pr.clocks {
 		p.clock.wrong = pick(d, 0, time.Hour, -time.Hour, -72*time.Hour, 72*time.Hour, -5*time.Minute)
 		for range d.n(3) {
+			if pr.suspend {
+				break // the other clock stands still
+			}
 			after, by := d.between(0, 30*time.Minute), pick(d, time.Hour, -time.Hour, 10*time.Minute, -10*time.Minute)
 			w.background.Go(func() {
 				time.Sleep(after)

@@ -49,9 +49,11 @@ type coin struct {
 	odd       bool     // the client may think that the access token lives shorter
 	thrown    *process // who closed the connection before the answer, for no reason
 	presented int
-	holders   []*process // who received it
-	received  time.Time  // when one of them last did
-	storedAt  time.Time  // when the store had it, if it ever did
+	refused   int           // by a server that refuses for hours
+	holders   []*process    // who received it
+	received  time.Time     // when one of them last did
+	took      time.Duration // how long it was on its way, at most
+	storedAt  time.Time     // when the store had it, if it ever did
 }
 
 // String is how a trace calls a refresh token.
@@ -154,8 +156,9 @@ func (w *world) setLags(d *dice) {
 		w.birthLag = d.between(0, 3*time.Second)
 	}
 	if w.profile.lag {
-		w.birthLag, w.deathLag = d.between(0, time.Minute), d.between(0, 14*time.Second)
-		w.apiBirth, w.apiDeath = d.between(0, time.Minute), d.between(0, time.Minute)
+		most := min(time.Minute, w.life/3)
+		w.birthLag, w.deathLag = d.between(0, most), d.between(0, 14*time.Second)
+		w.apiBirth, w.apiDeath = d.between(0, most), d.between(0, most)
 	}
 	w.log(nil, "token-metadata lags: birth %s, death %s", w.birthLag, w.deathLag)
 }
