@@ -1,0 +1,235 @@
+package simulation_test
+
+// mutations is every rule of the protocol that can be left out by a change of a
+// few lines, with the invariant that then breaks.
+var mutations = []mutation{
+	{
+		name:    "no intent",
+		edits:   []edit{{"out, err := f.write(next)\n\tf.e.attempts.wrote", "out, err := writeDone, error(nil)\n\tf.e.attempts.wrote"}},
+		profile: "faultfree", seed: 1, breaks: "I1 I2 I6",
+	},
+	{
+		name: "the request's context",
+		edits: []edit{
+			{"m.launch(e, rejected)", "m.launch(ctx, e, rejected)"},
+			{"launch(e *entry", "launch(ctx context.Context, e *entry"},
+			{"ctx: context.Background(), rejected", "ctx: ctx, rejected"},
+		},
+		profile: "slow", seed: 1, breaks: "I3 I5",
+	},
+	{
+		name:    "a flight for each caller",
+		edits:   []edit{{"f := e.flight\n", "var f *flight\n"}},
+		profile: "slow", seed: 1, breaks: "I1 I2 I6",
+	},
+	{
+		name:    "retry blindly",
+		edits:   []edit{{"f.failed(ReasonUpstream, a.Err, began0)\n\t}\n\treturn f.resolve", "f.failed(ReasonUpstream, a.Err, began0)\n\t}\n\treturn f.announce"}},
+		profile: "loss", seed: 16, breaks: "I1 I2",
+	},
+	{
+		name:    "judge before saving",
+		edits:   []edit{{"if t.Refresh == \"\" && (t.Access == \"\" || !t.Complete) {", "if t.Defect != nil {"}},
+		profile: "loss", seed: 1, breaks: "I1 I2 I3",
+	},
+	{
+		name:    "one write of the new tokens",
+		edits:   []edit{{"\t\t\ttime.Sleep(f.m.backoff(n))\n\t\t\tcontinue // if", "\t\t\treturn f.land(result{err: unavailable(err)}) // if"}},
+		profile: "store", seed: 1, breaks: "I1 I2 I3",
+	},
+	{
+		name:    "fencing by the lease",
+		edits:   []edit{{"\treturn overwrite\n}", "\treturn drop\n}"}},
+		profile: "pause", seed: 49, breaks: "I1 I2 I3",
+	},
+	{
+		name: "V1 a clock of ours compared across machines",
+		edits: []edit{
+			{"Attempt: f.attempt(), Started: time.Now(), ", "Attempt: f.attempt(), Started: time.Now().Add(-time.Hour), "}, // the writer's clock is behind
+			{"if f.e.watch.foreign(f.gr.Intent.ID) < f.m.intentLease {", "if f.e.watch.foreign(f.gr.Intent.ID) < f.m.intentLease && time.Since(f.gr.Intent.Started) < f.m.intentLease+5*time.Minute {"},
+		},
+		profile: "hopeless", seed: 828, breaks: "I1 I2",
+	},
+	{
+		name:    "V2 gen restarts at a login",
+		edits:   []edit{{"gr.Generation = max(old.Generation+1, m.remembered(gr.Sub).Generation+1, date.UnixMilli())", "gr.Generation = 1"}},
+		profile: "churn", seed: 1, breaks: "I4",
+	},
+	{
+		name: "V3 versions that restart with the record",
+		edits: []edit{
+			{"Version: seal.RandomString()}", "Version: old + \"+\"}"},
+			{"rec.Expiry = time.Now().Add(tombstoneLife)", "rec.Expiry = time.Now()"}, // the row is gone at once
+		},
+		profile: "pausechurn", seed: 19, breaks: "I4",
+	},
+	{
+		name: "V4 a missing record is repaired",
+		edits: []edit{
+			{"f.gr, f.version = *memory, \"\"\n", "f.gr, f.version = *memory, \"\"\n\t\treturn f.repair(*memory)\n"},
+			{"rec.Expiry = time.Now().Add(tombstoneLife)", "rec.Expiry = time.Now()"},
+		},
+		profile: "churn", seed: 12, breaks: "I4",
+	},
+	{
+		name: "V5 one intent for several attempts",
+		edits: []edit{{"own := f.e.attempts.add(in, f.gr.Intent, f.tookOver)",
+			"if o := f.e.attempts.of(f.gr.Intent); o != nil && o.sent && o.attempt > 1 {\n\t\tin.ID = f.gr.Intent.ID\n\t}\n\town := f.e.attempts.add(in, f.gr.Intent, f.tookOver)"}},
+		profile: "hopeless", seed: 1, breaks: "I1 I2",
+	},
+	{
+		name: "V6 no compare-and-swap before a replay",
+		edits: []edit{{"case v == active: // not consumed\n\t\treturn f.announce",
+			"case v == active: // not consumed\n\t\tconn, err := f.connect()\n\t\tif err != nil {\n\t\t\treturn f.notConnected(err)\n\t\t}\n\t\tf.m.refreshSem <- struct{}{}\n\t\treturn f.post(conn, f.e.attempts.add(f.gr.Intent, f.gr.Intent, f.tookOver), f.m.clock.Now())"}},
+		profile: "hopeless", seed: 1, breaks: "I1 I2",
+	},
+	{
+		name:    "V7 the budget begins with the answer of the store",
+		edits:   []edit{{"f.e.attempts.wrote = time.Now()\n", "f.e.attempts.wrote = time.Now()\n\tbegan = f.m.clock.Now()\n"}},
+		profile: "pause", seed: 18, breaks: "I1 I2",
+	},
+	{
+		name:    "V8 natural expiry by a clock of ours",
+		edits:   []edit{{"!in.Dated || !in.Date.Before(", "!time.Now().Before("}},
+		profile: "lossychurn", seed: 36, breaks: "I3",
+	},
+	{
+		name:    "V9 one inactive is enough",
+		edits:   []edit{{"case last: // two", "case inactive:\n\t\t\treturn f.decide(v)\n\t\tcase last: // two"}},
+		profile: "liar", seed: 936, breaks: "I3",
+	},
+	{
+		name: "V10a the holder waits for a taker",
+		edits: []edit{{"disposition == askServer {\n", "disposition == overwrite && found && f.gr.Intent != nil && f.gr.Generation == old.Generation {\n" +
+			"\t\t\t\ttime.Sleep(5 * time.Second)\n\t\t\t\tdisposition = readAgain\n\t\t\t} else if disposition == askServer {\n"}},
+		profile: "stall", seed: 579, breaks: "I1 I2",
+	},
+	{
+		name:    "V10b new tokens dropped for a mark",
+		edits:   []edit{{"case stored.Generation > old:", "case stored.Status == statusReconnect:\n\t\treturn askServer\n\tcase stored.Generation > old:"}},
+		profile: "pause", seed: 49, breaks: "I3",
+	},
+	{
+		name:    "V10c dead tokens written over live ones",
+		edits:   []edit{{"case stored.Generation > old: // a taker's replay succeeded, and so did our refresh\n\t\treturn askServer", "case stored.Generation > old:\n\t\treturn overwrite"}},
+		profile: "pausegrace", seed: 74, breaks: "I1 I2 I3",
+	},
+	{
+		name: "V11 a replay without silence before it",
+		edits: []edit{
+			{"for wait := f.m.confirmWait; ; wait", "for wait := time.Duration(0); ; wait"},
+			{"due := f.e.attempts.wrote.Add(f.m.intentLease)", "due := time.Now()"},
+		},
+		profile: "loss", seed: 152, breaks: "I1 I2",
+	},
+	{
+		name:    "V12 the third attempt is terminal",
+		edits:   []edit{{"return f.startOver", "return f.markLost(ReasonLostResponse)"}},
+		profile: "hopeless", seed: 65, breaks: "I3",
+	},
+	{
+		name: "V12 one blind replay only",
+		edits: []edit{{"due := f.e.attempts.wrote.Add(f.m.intentLease)",
+			"if f.gr.Intent.Attempt > 2 {\n\t\treturn f.land(result{err: unavailable(errInDoubt)})\n\t}\n\tdue := f.e.attempts.wrote.Add(f.m.intentLease)"}},
+		profile: "hopeless", seed: 1, breaks: "I5",
+	},
+	{
+		name:    "V13 waiting for an intent of one's own",
+		edits:   []edit{{"case !own.sent && own.attempt == 1:\n\t\tf.tookOver = false\n\t\treturn f.announce", "case !own.sent && own.attempt == 1:\n\t\treturn f.land(result{err: unavailable(errForeign)})"}},
+		profile: "store", seed: 23, breaks: "I5",
+	},
+	{
+		name: "V13 an intent is known by its owner's name",
+		edits: []edit{{"own := f.e.attempts.of(f.gr.Intent)\n\tswitch {\n\tcase f.gr.Intent == nil && f.e",
+			"own := f.e.attempts.of(f.gr.Intent)\n\tif own == nil && f.gr.Intent != nil && f.gr.Intent.Owner == f.m.owner {\n\t\town = &ownIntent{attempt: f.gr.Intent.Attempt}\n\t}\n\tswitch {\n\tcase f.gr.Intent == nil && f.e"}},
+		profile: "slow", seed: 1, breaks: "I1 I2 I6",
+	},
+	{
+		name: "V14 a watch that ends with its flight",
+		edits: []edit{
+			{"f.landed, f.result = true, res\n", "f.landed, f.result = true, res\n\t\tf.e.watch.id = \"\"\n"},
+			{"if !f.pause(min(poll, f.m.intentLease-watched)) {", "if !f.pause(min(poll, f.m.intentLease-watched)) || !f.wanted() {"},
+		},
+		profile: "crash", seed: 6, breaks: "I5",
+	},
+	{
+		name:    "V15 status before gen",
+		edits:   []edit{{"case found && memory != nil && memory.Generation > f.gr.Generation:", "case found && f.gr.Status == statusReconnect:\n\t\treturn f.reconnect(errLost)\n\tcase found && memory != nil && memory.Generation > f.gr.Generation:"}},
+		profile: "regression", seed: 91, breaks: "I3 I5",
+	},
+	{
+		name:    "V16 a holder does not replay",
+		edits:   []edit{{"case !f.tookOver && !f.e.attempts.replayed:", "case false:"}},
+		profile: "grace", seed: 3, breaks: "I3",
+	},
+	{
+		name:    "a taker replays",
+		edits:   []edit{{"case !f.tookOver && !f.e.attempts.replayed:", "case !f.e.attempts.replayed:"}},
+		profile: "pause", seed: 327, breaks: "I1 I2",
+	},
+	{
+		name:    "a store that lost a write is believed",
+		edits:   []edit{{"return f.repair(*memory)\n", "f.e.mu.Lock()\n\t\tf.e.memory = nil\n\t\tf.e.mu.Unlock()\n\t\treturn f.find\n"}},
+		profile: "regression", seed: 91, breaks: "I3",
+	},
+	{
+		name:    "new tokens over a tombstone",
+		edits:   []edit{{"stored.Status == statusDisconnected, stored.GrantID", "stored.GrantID"}},
+		profile: "churn", seed: 492, breaks: "I4",
+	},
+	{
+		name:    "new tokens over another login",
+		edits:   []edit{{"stored.Status == statusDisconnected, stored.GrantID != mine.GrantID:", "stored.Status == statusDisconnected:"}},
+		profile: "churn", seed: 512, breaks: "I4",
+	},
+	{
+		name:    "a wrong secret ends grants",
+		edits:   []edit{{"f.failed(ReasonInvalidClient, a.Err, began0)\n\t\treturn f.unspent(own, a.Err)", "return f.invalidGrant(own, a.Err, began0)"}},
+		profile: "loss", seed: 20, breaks: "I3",
+	},
+	{
+		name:    "a 503 ends grants",
+		edits:   []edit{{"case call.Temporary():", "case call.Status == 503:\n\t\treturn f.invalidGrant(own, a.Err, began0)\n\tcase call.Temporary():"}},
+		profile: "loss", seed: 1, breaks: "I3",
+	},
+	{
+		name:    "a 401 refreshes without a comparison",
+		edits:   []edit{{"if f.gr.Access == \"\" || f.gr.Access == f.rejected ||", "if f.gr.Access == \"\" || f.rejected != \"\" ||"}},
+		profile: "faultfree", seed: 32, breaks: "I6",
+	},
+	{
+		name:    "a grant that does not rotate",
+		edits:   []edit{{"!gr.ExpiryKnown, gr.NotRotated, ", "!gr.ExpiryKnown, "}},
+		profile: "loss", seed: 14, breaks: "I3",
+	},
+	{
+		name:    "a loss reported twice",
+		edits:   []edit{{"f.tell(Report{Kind: Lost, Reason: mark.Reason, Err: cause})\n", "f.tell(Report{Kind: Lost, Reason: mark.Reason, Err: cause})\n\tf.tell(Report{Kind: Lost, Reason: mark.Reason, Err: cause})\n"}},
+		profile: "loss", seed: 3, breaks: "I8",
+	},
+	{
+		name:    "callers wait for ever",
+		edits:   []edit{{"context.WithTimeoutCause(ctx, Patience, errPatience)", "context.WithCancel(ctx)"}},
+		profile: "loss", seed: 1, breaks: "I5",
+	},
+	{
+		name:    "a flight that Close does not end",
+		edits:   []edit{{"\tcase <-t.C:\n\t\treturn true\n\tcase <-m.closing:", "\tcase <-t.C:\n\t\treturn true\n\tcase <-make(chan struct{}):"}},
+		profile: "deploy", seed: 8, breaks: "I8",
+	},
+	{
+		name:    "a disconnect that writes nothing over a tombstone",
+		edits:   []edit{{"case again && gr.Status == statusDisconnected:", "case gr.Status == statusDisconnected:"}},
+		profile: "store", seed: 246, breaks: "I4",
+	},
+	{
+		name:    "a guessed end of an access token is believed",
+		edits:   []edit{{"!gr.ExpiryKnown, gr.NotRotated, ", "gr.NotRotated, "}},
+		profile: "lossychurn", seed: 274, breaks: "I3",
+	},
+	{
+		name:    "one look at whose tokens live",
+		edits:   []edit{{"case in.Active && last == active:", "case in.Active:"}},
+		profile: "store", seed: 1, breaks: "I3",
+	},
+}
