@@ -21,9 +21,10 @@ func (f *flight) announce() step {
 			return f.land(result{err: &Failure{Upstream, f.e.refused}})
 		}
 		f.offer()
-		if !f.hold(wait) || !f.sentIntent && !f.wanted() {
+		if !f.hold(min(wait, f.m.confirmWait)) || !f.sentIntent && !f.wanted() {
 			return f.land(result{err: unavailable(errBackedOff)})
 		}
+		return f.find // somebody may have disconnected meanwhile
 	}
 	conn, err := f.connect()
 	if err != nil {
