@@ -47,7 +47,7 @@ func (w *world) refuses(p *process, c *coin) {
 	defer w.mu.Unlock()
 	w.count("net: down")
 	w.log(p, "refresh with %s is refused", c)
-	const most = 40
+	const most = 100
 	if c.refused++; c.refused == most+1 {
 		w.wrong("I9", "", "%s presents %s for the %dth time in %s", p, c, c.refused, time.Since(w.start)-time.Hour)
 	}

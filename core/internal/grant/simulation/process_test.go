@@ -101,7 +101,7 @@ func (w *world) begin(index int) *process {
 	w.mu.Unlock()
 	p.ctx, p.leave = context.WithCancel(context.Background())
 	p.clock.start = time.Now().Add(-time.Second)
-	p.time = p.clock.now
+	p.time = musixmatch.NewClock(p.clock.now)
 	p.server = musixmatch.NewServerClock(p.time)
 	p.grants = grant.New(grant.Options{
 		Store: &storeClient{p, w.store}, Server: link{p}, Keys: p.keys, BaseURL: "https://connect.example", ClientID: "client",
