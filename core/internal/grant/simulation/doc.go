@@ -46,7 +46,7 @@
 //	go test ./core/internal/grant/simulation                                     a share of it
 //	go test ./core/internal/grant/simulation -sim.seeds 100000                   more of it
 //	go test ./core/internal/grant/simulation -sim.profile crash -sim.seed 4711   one history, with its trace
-//	MXM_TEST_LONG=1 go test ./core/internal/grant/simulation                     what CI runs, mutations included
+//	MXM_TEST_ALL=1 go test ./core/internal/grant/simulation                     what CI runs, mutations included
 //
 // TestMutations is the test of the test: it breaks the protocol on purpose, one
 // rule at a time, and every mutant must be caught.

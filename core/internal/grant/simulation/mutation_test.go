@@ -16,6 +16,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sync/errgroup"
+
+	"github.com/mxmconnect/mxmconnect/internal/testall"
 )
 
 // mutation breaks one rule of the protocol. The simulation must notice.
@@ -39,9 +41,7 @@ var violationLine = regexp.MustCompile(`-sim\.seed (\d+): (I\d) (.*)`)
 // The test of the test: with any of these changes the simulation fails, and
 // names the invariant that is broken.
 func TestMutations(t *testing.T) {
-	if !long {
-		t.Skip("set MXM_TEST_LONG=1; it compiles package grant once for each mutation")
-	}
+	testall.Long(t) // it compiles package grant once for each mutation
 	if raceEnabled {
 		t.Skip("the histories are the same without the race detector, and quicker")
 	}

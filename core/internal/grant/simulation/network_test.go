@@ -92,7 +92,7 @@ func (x *exchange) hit(rate float64) bool { return x.dice.chance(rate) && x.w.fa
 
 // read takes note of an answer that has arrived. w.mu is held.
 func (x *exchange) read(date time.Time, dated bool) (took time.Duration) {
-	took = musixmatch.Clock(x.p.clock.now).Since(x.began)
+	took = x.p.time.Since(x.began)
 	if x.issued != nil {
 		x.issued.took = took
 	}
@@ -352,7 +352,7 @@ func (w *world) mustRead(x *exchange) bool {
 		return true
 	}
 	// While the oracle says that there is an answer, it is waited for.
-	return w.profile.answers > 0 && !w.blind && !x.coin.odd && now.Add(x.coin.took+time.Second).Before(x.coin.expires) &&
+	return w.profile.answers > 0 && !w.blind && len(x.coin.holders) > 0 && !x.coin.odd && now.Add(x.coin.took+time.Second).Before(x.coin.expires) &&
 		x.issued.committed.Add(w.deathLag).Before(x.sent.Add(x.p.timeout-time.Second)) && now.Sub(x.sent) < 3*x.p.timeout-3*time.Second
 }
 

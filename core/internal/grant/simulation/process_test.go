@@ -20,6 +20,7 @@ type process struct {
 	life    int
 	timeout time.Duration // RefreshTimeout
 	clock   *clock
+	time    musixmatch.Clock
 	server  *musixmatch.ServerClock
 	keys    seal.Keyring
 	old     bool // it does not know every member of a record
@@ -38,6 +39,7 @@ type process struct {
 	quietTill  time.Time   // the server has said 429, and when it may be asked again
 	commits    []time.Time // the last ones
 	served     map[*user]*access
+	refreshed  map[*user]time.Time // when it last said so
 	again      int
 	askedAgain time.Time
 	hot        bool
@@ -93,16 +95,17 @@ func (p *process) lease() time.Duration { return p.timeout * 3 / 2 }
 // begin starts the next life of an instance.
 func (w *world) begin(index int) *process {
 	w.mu.Lock()
-	p := &process{w: w, index: index, life: w.lives[index], steps: map[step]int{}, served: map[*user]*access{}, timeout: 30 * time.Second, keys: keyring}
+	p := &process{w: w, index: index, life: w.lives[index], steps: map[step]int{}, served: map[*user]*access{}, refreshed: map[*user]time.Time{}, timeout: 30 * time.Second, keys: keyring}
 	w.lives[index]++
 	w.configure(p)
 	w.mu.Unlock()
 	p.ctx, p.leave = context.WithCancel(context.Background())
 	p.clock.start = time.Now().Add(-time.Second)
-	p.server = musixmatch.NewServerClock(p.clock.now)
+	p.time = musixmatch.NewClock(p.clock.now)
+	p.server = musixmatch.NewServerClock(p.time)
 	p.grants = grant.New(grant.Options{
 		Store: &storeClient{p, w.store}, Server: link{p}, Keys: p.keys, BaseURL: "https://connect.example", ClientID: "client",
-		RefreshTimeout: p.timeout, Clock: p.clock.now, Report: p.report,
+		RefreshTimeout: p.timeout, Clock: p.time, Report: p.report,
 	})
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -298,6 +301,9 @@ func (p *process) report(_ context.Context, r grant.Report) {
 		return
 	}
 	u := w.byID[r.Sub]
+	if u != nil && r.Kind == grant.Refreshed {
+		p.refreshed[u] = time.Now()
+	}
 	if u != nil && r.Kind == grant.Lost {
 		u.events++
 	}
@@ -330,7 +336,7 @@ func (c *clock) now() musixmatch.Moment {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	now, behind := time.Now(), c.behind
-	m := musixmatch.Moment{Wall: now.Round(0).Add(c.wrong)}
+	m := musixmatch.Moment{Wall: now.Add(c.wrong).UnixNano()}
 	switch {
 	case c.to.IsZero():
 	case now.Before(c.to):

@@ -4,7 +4,6 @@ import (
 	"flag"
 	"fmt"
 	"maps"
-	"os"
 	"runtime"
 	"slices"
 	"strings"
@@ -15,6 +14,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
+
+	"github.com/mxmconnect/mxmconnect/internal/testall"
 )
 
 var (
@@ -25,8 +26,6 @@ var (
 	firstOfMany = flag.Uint64("sim.from", 1, "the first seed")
 	ahead       = flag.Bool("sim.ahead", false, "run the profiles that the protocol does not withstand yet, too")
 	mutant      = flag.String("sim.mutation", "", "run the mutations whose name begins so, only")
-
-	long = os.Getenv("MXM_TEST_LONG") == "1"
 )
 
 func TestMain(m *testing.M) {
@@ -68,9 +67,7 @@ func TestSimulation(t *testing.T) {
 		from, n = *oneSeed, 1
 	case *seeds == 0 && raceEnabled:
 		n = 10
-	case *seeds == 0 && testing.Short():
-		n = 20
-	case *seeds == 0 && long:
+	case *seeds == 0 && testall.Set():
 		n = 1000
 	case *seeds == 0:
 		n = 100

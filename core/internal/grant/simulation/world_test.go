@@ -8,8 +8,6 @@ import (
 	"time"
 )
 
-const endsWithin = 25 * time.Minute // after the last fault
-
 // world is one history.
 type world struct {
 	seed    uint64
@@ -201,4 +199,13 @@ func (w *world) printTrace() string {
 		fmt.Fprintln(&b, e)
 	}
 	return b.String()
+}
+
+// endsWithin is how long after the last fault every grant must have come to an
+// end. An intent without a lease, of an older release, is left alone for 16 leases.
+func (w *world) endsWithin() time.Duration {
+	if w.profile.formats {
+		return 25*time.Minute + 16*w.longest*3/2
+	}
+	return 25 * time.Minute
 }
