@@ -106,6 +106,8 @@
 // that hangs is noticed after ReadTimeout, three seconds, times the retries. Set
 // it.
 //
-// go-redis repeats a command whose answer was lost. Every write here may be
+// go-redis repeats a command whose answer was lost, and a write here may be
 // repeated: a compare-and-swap that finds its own version stored has succeeded.
+// One that was repeated and finds another version cannot know whether it was
+// there before that, so its error is not core.ErrConflict: the caller reads back.
 package redisstore
