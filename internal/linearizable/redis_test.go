@@ -63,7 +63,7 @@ func TestRedisFailover(t *testing.T) {
 		primary.Kill()
 		c := redis.NewClient(&redis.Options{Addr: replica.Addr})
 		defer c.Close()
-		require.NoError(t, c.ReplicaOf(t.Context(), "NO", "ONE").Err())
+		require.NoError(t, c.Do(t.Context(), "REPLICAOF", "NO", "ONE").Err())
 		proxy.SetTarget(replica.Addr)
 	}, func() { replication.SetDown(true) })
 }

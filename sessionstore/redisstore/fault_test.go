@@ -177,7 +177,7 @@ func TestFailoverThatLosesTheLastWrite(t *testing.T) {
 	primary.Kill()
 	rc := redis.NewClient(&redis.Options{Addr: replica.Addr})
 	defer rc.Close()
-	require.NoError(t, rc.ReplicaOf(ctx, "NO", "ONE").Err())
+	require.NoError(t, rc.Do(ctx, "REPLICAOF", "NO", "ONE").Err())
 	proxy.SetTarget(replica.Addr)
 
 	require.Equal(t, "v1", version(t, s, "g"))
