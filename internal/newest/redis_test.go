@@ -1,6 +1,8 @@
 package newest
 
 import (
+	"os"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -64,6 +66,26 @@ func TestClientSideCaching(t *testing.T) {
 	require.Eventually(t, func() bool { return !find() }, 10*time.Second, time.Millisecond, "the server says that it changed")
 	require.NoError(t, cached.CommitCtx(ctx, "s", []byte("late"), end))
 	require.False(t, find(), "and caching revives nothing")
+}
+
+// The right that package redisstore names for it is needed, and is enough.
+func TestClientSideCachingNeedsARight(t *testing.T) {
+	doc, err := os.ReadFile("../../sessionstore/redisstore/doc.go")
+	require.NoError(t, err)
+	rights := regexp.MustCompile(`(?m)^//\tACL SETUSER app (\+client.*)$`).FindSubmatch(doc)
+	require.NotNil(t, rights)
+	r := engines.StartRedis(t)
+	for _, right := range strings.Fields(string(rights[1])) {
+		require.NoError(t, r.Client.Do(t.Context(), "ACL", "SETUSER", "app", "reset", "on", ">PASSWORD", "~app:*", "+@all", "-"+strings.TrimPrefix(right, "+")).Err())
+		require.NoError(t, r.Client.Do(t.Context(), "ACL", "LOG", "RESET").Err())
+		client := redis.NewClient(&redis.Options{Addr: r.Addr, Username: "app", Password: "PASSWORD", ClientSideCacheConfig: &redis.ClientSideCacheConfig{}})
+		_, _ = redisstore.New(t.Context(), client, "app:")
+		client.Close()
+		refused, err := r.Client.ACLLog(t.Context(), 100).Result()
+		require.NoError(t, err)
+		require.NotEmpty(t, refused, "nothing needs %s", right)
+		require.Equal(t, strings.TrimPrefix(right, "+"), refused[0].Object)
+	}
 }
 
 func BenchmarkClientSideCaching(b *testing.B) {
