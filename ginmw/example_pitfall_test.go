@@ -13,14 +13,14 @@ import (
 	"github.com/mxmconnect/mxmconnect/ginmw"
 )
 
-// Pitfall: Gin's logger prints queries, and the callback's holds a code. Set
-// SkipQueryString. Gin's recovery prints cookies; give it no writer.
+// Pitfall: Gin's logger prints queries, and the callback's holds a code. Print
+// the path of the URL instead, or set SkipQueryString, which Gin has since 1.12.
+// Gin's recovery prints cookies; give it no writer.
 func ExampleMiddleware_pitfallLogger() {
 	r := gin.New()
 	r.Use(gin.LoggerWithConfig(gin.LoggerConfig{
-		SkipQueryString: true,
-		Output:          os.Stdout,
-		Formatter:       func(p gin.LogFormatterParams) string { return fmt.Sprintln(p.Method, p.Path) },
+		Output:    os.Stdout,
+		Formatter: func(p gin.LogFormatterParams) string { return fmt.Sprintln(p.Method, p.Request.URL.Path) },
 	}), gin.RecoveryWithWriter(nil))
 	r.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/auth/musixmatch/callback?code=one-time&state=secret", nil))
 	// Output:

@@ -5,11 +5,15 @@
 // broken connection. Set them up like this:
 //
 //	r := gin.New()
-//	r.Use(gin.LoggerWithConfig(gin.LoggerConfig{SkipQueryString: true}))
+//	r.Use(gin.LoggerWithFormatter(func(p gin.LogFormatterParams) string {
+//		return fmt.Sprintln(p.StatusCode, p.Method, p.Request.URL.Path, p.Latency)
+//	}))
 //	r.Use(gin.CustomRecoveryWithWriter(nil, func(c *gin.Context, p any) {
 //		slog.Error("panic", "error", p, "stack", string(debug.Stack()))
 //		c.AbortWithStatus(http.StatusInternalServerError)
 //	}))
+//
+// Since 1.12, Gin's own format can stay: set SkipQueryString of gin.LoggerConfig.
 package ginmw
 
 import (

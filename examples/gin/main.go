@@ -32,9 +32,8 @@ func routes(d *demo.Demo) http.Handler {
 		r.Match([]string{http.MethodGet, http.MethodHead}, path, handlers...)
 	}
 	r.Use(gin.LoggerWithConfig(gin.LoggerConfig{
-		SkipQueryString: true, // the callback's holds a code
 		Formatter: func(p gin.LogFormatterParams) string {
-			demo.LogRequest(d.Log, p.Method, p.Path, p.StatusCode, p.Latency)
+			demo.LogRequest(d.Log, p.Method, p.Request.URL.Path, p.StatusCode, p.Latency) // p.Path has the query, and the callback's holds a code
 			return ""
 		},
 	}))

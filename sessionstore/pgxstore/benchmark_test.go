@@ -21,6 +21,7 @@ func BenchmarkFind(b *testing.B) {
 	p := engines.StartPostgres(b)
 	s, pool := open(b, p.URL())
 	unnamed, _ := open(b, p.URL()+"&default_query_exec_mode=exec")
+	ofDB, _ := openDB(b, p.URL())
 	require.NoError(b, s.Commit("s", make([]byte, 200), time.Now().Add(time.Hour)))
 	b.Run("raw SELECT", func(b *testing.B) {
 		b.ReportAllocs()
@@ -31,7 +32,7 @@ func BenchmarkFind(b *testing.B) {
 			}
 		}
 	})
-	for name, s := range map[string]storetest.Store{"store": s, "store, as behind a pooler": unnamed} {
+	for name, s := range map[string]storetest.Store{"store": s, "store, as behind a pooler": unnamed, "store, NewDB": ofDB} {
 		b.Run(name, func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {

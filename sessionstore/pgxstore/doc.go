@@ -5,6 +5,10 @@
 //	store, err := pgxstore.New(ctx, pool)
 //	auth, err := core.New(core.Config{…, Sessions: core.NewSessions(store), Grants: store, Keys: keys})
 //
+// [NewDB] takes a *sql.DB of pgx's driver instead, for an application that has
+// one, as behind GORM or sqlx. Set its MaxIdleConns to its MaxOpenConns, or
+// connections beyond two are opened and closed all the time.
+//
 // Every call is one statement, which is one transaction and one round trip. No
 // lock outlives it, and there are no advisory locks.
 //

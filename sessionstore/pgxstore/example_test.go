@@ -2,6 +2,7 @@ package pgxstore_test
 
 import (
 	"context"
+	"database/sql"
 	"log"
 
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -22,6 +23,27 @@ func ExampleNew() {
 		log.Fatal(err)
 	}
 	defer store.Close() // before the pool
+	_ = core.Config{
+		Sessions: core.NewSessions(store), // one value,
+		Grants:   store,                   // two roles
+	}
+}
+
+func ExampleNewDB() {
+	ctx := context.Background()
+	db, err := sql.Open("pgx", "postgres://app@localhost/app")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer db.Close()
+	db.SetMaxOpenConns(20)
+	db.SetMaxIdleConns(20) // of the default, 2, the others are opened and closed all the time
+
+	store, err := pgxstore.NewDB(ctx, db)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer store.Close() // before db
 	_ = core.Config{
 		Sessions: core.NewSessions(store), // one value,
 		Grants:   store,                   // two roles

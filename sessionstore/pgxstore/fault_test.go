@@ -9,7 +9,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/mxmconnect/mxmconnect/core"
 	"github.com/mxmconnect/mxmconnect/sessionstore/pgxstore"
 	"github.com/mxmconnect/mxmconnect/sessionstore/storetest"
@@ -19,13 +18,18 @@ import (
 
 func TestServerKilledAndRestartedUnderLoad(t *testing.T) {
 	p := engines.StartPostgres(t)
-	s, _ := open(t, p.URL())
-	o := storetest.RunOutage(t, s, func() {
-		p.Kill()
-		p.Start()
-	})
-	require.Positive(t, o.Failed, "the load did not notice")
-	t.Logf("%+v", o)
+	ofPool, _ := open(t, p.URL())
+	ofDB, _ := openDB(t, p.URL())
+	for name, s := range map[string]*pgxstore.Store{"New": ofPool, "NewDB": ofDB} {
+		t.Run(name, func(t *testing.T) {
+			o := storetest.RunOutage(t, s, func() {
+				p.Kill()
+				p.Start()
+			})
+			require.Positive(t, o.Failed, "the load did not notice")
+			t.Logf("%+v", o)
+		})
+	}
 }
 
 func TestPgBouncerKilledAndRestartedUnderLoad(t *testing.T) {
@@ -61,10 +65,20 @@ func TestServerHangs(t *testing.T) {
 // error that is not a conflict, and reads back what happened.
 func TestConnectionCut(t *testing.T) {
 	p := engines.StartPostgres(t)
-	for name, mode := range map[string]string{"prepared": "cache_statement", "unnamed": "exec"} {
+	ofPool := func(url string) *pgxstore.Store { s, _ := open(t, url); return s }
+	ofDB := func(url string) *pgxstore.Store { s, _ := openDB(t, url); return s }
+	for name, tt := range map[string]struct {
+		open func(url string) *pgxstore.Store
+		mode string
+	}{
+		"New, prepared":   {ofPool, "cache_statement"},
+		"New, unnamed":    {ofPool, "exec"},
+		"NewDB, prepared": {ofDB, "cache_statement"},
+		"NewDB, unnamed":  {ofDB, "exec"},
+	} {
 		t.Run(name, func(t *testing.T) {
 			proxy := engines.StartProxy(t, p.Addr)
-			s, _ := open(t, strings.Replace(p.URL(), p.Addr, proxy.Addr, 1)+"&default_query_exec_mode="+mode)
+			s := tt.open(strings.Replace(p.URL(), p.Addr, proxy.Addr, 1) + "&default_query_exec_mode=" + tt.mode)
 			ctx, key := t.Context(), "g-"+name
 			require.NoError(t, s.CommitGrant(ctx, key, "", core.Record{Version: "version-1"}))
 			require.NoError(t, s.CommitGrant(ctx, key, "version-1", core.Record{Version: "version-2"}))
@@ -116,11 +130,7 @@ func TestReplicaIsRefused(t *testing.T) {
 	p.Stop()
 	require.NoError(t, os.WriteFile(filepath.Join(p.Dir, "standby.signal"), nil, 0o644))
 	p.Start()
-	pool, err := pgxpool.New(t.Context(), p.URL())
-	require.NoError(t, err)
-	defer pool.Close()
-	_, err = pgxstore.New(t.Context(), pool)
-	require.ErrorContains(t, err, "replica")
+	requireRefused(t, p.URL(), "replica")
 }
 
 // A full disk, for any user: both tables are in files that cannot grow further.
@@ -250,12 +260,7 @@ func TestDumpHoldsNoSessionToken(t *testing.T) {
 }
 
 func TestUnreachable(t *testing.T) {
-	pool, err := pgxpool.New(t.Context(), "postgres://app@127.0.0.1:1/app")
-	require.NoError(t, err)
-	defer pool.Close()
-	_, err = pgxstore.New(t.Context(), pool)
-	require.ErrorContains(t, err, "pgxstore: ")
-	require.ErrorContains(t, err, "127.0.0.1:1")
+	requireRefused(t, "postgres://app@127.0.0.1:1/app", "127.0.0.1:1")
 }
 
 func version(t *testing.T, s core.GrantStore, key string) string {

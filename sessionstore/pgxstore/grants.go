@@ -2,20 +2,20 @@ package pgxstore
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"time"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/mxmconnect/mxmconnect/core"
 )
 
 // FindGrant implements [core.GrantStore].
 func (s *Store) FindGrant(ctx context.Context, key string) (r core.Record, found bool, err error) {
 	var left *float64
-	err = s.pool.QueryRow(ctx, `SELECT data, version, extract(epoch FROM expiry - now())::float8 FROM mxm_grants
+	err = s.db.queryRow(ctx, `SELECT data, version, extract(epoch FROM expiry - now())::float8 FROM mxm_grants
 		WHERE key = $1 AND (expiry IS NULL OR expiry > now())`, s.mode, []byte(key)).Scan(&r.Data, &r.Version, &left)
-	if errors.Is(err, pgx.ErrNoRows) {
+	if errors.Is(err, sql.ErrNoRows) {
 		return core.Record{}, false, nil
 	}
 	if err != nil {

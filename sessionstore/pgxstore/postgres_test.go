@@ -3,10 +3,13 @@ package pgxstore_test
 import (
 	"bytes"
 	"context"
+	"database/sql"
 	"encoding/hex"
 	"fmt"
 	"log/slog"
+	"net/url"
 	"runtime"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -17,6 +20,7 @@ import (
 	"github.com/mxmconnect/mxmconnect/sessionstore/pgxstore"
 	"github.com/mxmconnect/mxmconnect/sessionstore/storetest/engines"
 	"github.com/stretchr/testify/require"
+	_ "modernc.org/sqlite" // a driver that is not PostgreSQL's
 )
 
 func hexOf(s string) string { return hex.EncodeToString([]byte(s)) }
@@ -79,15 +83,33 @@ func TestSchemaMigratedByOthers(t *testing.T) {
 func TestIsolationThatFailsWritesIsRefused(t *testing.T) {
 	p := engines.StartPostgres(t)
 	for _, level := range []string{"repeatable read", "serializable"} {
-		config, err := pgxpool.ParseConfig(p.URL())
-		require.NoError(t, err)
-		config.ConnConfig.RuntimeParams["default_transaction_isolation"] = level
-		pool, err := pgxpool.NewWithConfig(t.Context(), config)
-		require.NoError(t, err)
-		_, err = pgxstore.New(t.Context(), pool)
-		pool.Close()
-		require.ErrorContains(t, err, "default_transaction_isolation is "+level)
+		requireRefused(t, p.URL()+"&default_transaction_isolation="+url.PathEscape(level), "default_transaction_isolation is "+level)
 	}
+}
+
+// requireRefused wants the same error of New and of NewDB.
+func requireRefused(t *testing.T, url, message string) {
+	t.Helper()
+	pool, err := pgxpool.New(t.Context(), url)
+	require.NoError(t, err)
+	defer pool.Close()
+	_, err = pgxstore.New(t.Context(), pool)
+	require.ErrorContains(t, err, "pgxstore: ")
+	require.ErrorContains(t, err, message)
+	db, err := sql.Open("pgx", url)
+	require.NoError(t, err)
+	defer db.Close()
+	_, err = pgxstore.NewDB(t.Context(), db)
+	require.ErrorContains(t, err, "pgxstore: ")
+	require.ErrorContains(t, err, message)
+}
+
+func TestAnotherDriverIsRefused(t *testing.T) {
+	db, err := sql.Open("sqlite", ":memory:")
+	require.NoError(t, err)
+	defer db.Close()
+	_, err = pgxstore.NewDB(t.Context(), db)
+	require.ErrorContains(t, err, "its driver must be github.com/jackc/pgx/v5/stdlib")
 }
 
 func TestWarnsWhenCommitsMayBeLost(t *testing.T) {
@@ -97,11 +119,12 @@ func TestWarnsWhenCommitsMayBeLost(t *testing.T) {
 		before := slog.Default()
 		slog.SetDefault(slog.New(slog.NewTextHandler(&log, nil)))
 		open(t, p.URL()+"&synchronous_commit="+setting)
+		openDB(t, p.URL()+"&synchronous_commit="+setting)
 		slog.SetDefault(before)
 		if want == "" {
 			require.Empty(t, log.String(), setting)
 		} else {
-			require.Contains(t, log.String(), want, setting)
+			require.Equal(t, 2, strings.Count(log.String(), want), setting)
 		}
 	}
 }
@@ -110,20 +133,33 @@ func TestWarnsWhenCommitsMayBeLost(t *testing.T) {
 // would fail there: the pool's default must not matter behind a pooler.
 func TestNothingIsPreparedBehindPgBouncer(t *testing.T) {
 	p := engines.StartPostgres(t)
-	prepared := func(url string) (n int) {
-		s, pool := open(t, url)
+	const count = `SELECT count(*) FROM pg_prepared_statements WHERE statement LIKE '%mxm_%'`
+	use := func(s *pgxstore.Store) {
 		for i := range 5 {
 			require.NoError(t, s.Commit(fmt.Sprint("s", i), nil, time.Now().Add(time.Hour)))
 			_, _, err := s.Find("s")
 			require.NoError(t, err)
 		}
-		err := pool.QueryRow(t.Context(), `SELECT count(*) FROM pg_prepared_statements WHERE statement LIKE '%mxm_%'`, pgx.QueryExecModeExec).Scan(&n)
-		require.NoError(t, err)
+	}
+	ofPool := func(url string) (n int) {
+		s, pool := open(t, url+"&pool_max_conns=1")
+		use(s)
+		require.NoError(t, pool.QueryRow(t.Context(), count, pgx.QueryExecModeExec).Scan(&n))
 		return n
 	}
-	require.Positive(t, prepared(p.URL()+"&pool_max_conns=1"), "without one, they are")
-	require.Zero(t, prepared(p.URL()+"&pool_max_conns=1&default_query_exec_mode=exec"), "unless the pool is set otherwise")
-	require.Zero(t, prepared(engines.StartPgBouncer(t, p).URL()+"&pool_max_conns=1"))
+	ofDB := func(url string) (n int) {
+		s, db := openDB(t, url)
+		db.SetMaxOpenConns(1)
+		use(s)
+		require.NoError(t, db.QueryRowContext(t.Context(), count, pgx.QueryExecModeExec).Scan(&n))
+		return n
+	}
+	pooled := engines.StartPgBouncer(t, p).URL()
+	for _, prepared := range []func(url string) int{ofPool, ofDB} {
+		require.Positive(t, prepared(p.URL()), "without one, they are")
+		require.Zero(t, prepared(p.URL()+"&default_query_exec_mode=exec"), "unless the pool is set otherwise")
+		require.Zero(t, prepared(pooled))
+	}
 }
 
 func TestDeletesWhatExpired(t *testing.T) {

@@ -2,6 +2,7 @@ package pgxstore
 
 import (
 	"context"
+	"database/sql"
 	_ "embed"
 	"errors"
 	"fmt"
@@ -9,7 +10,6 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
-	"github.com/jackc/pgx/v5/pgxpool"
 )
 
 // Schema is the SQL that creates the tables. It may run again at any time.
@@ -20,21 +20,21 @@ var Schema string
 const schemaVersion = 1
 
 // migrate creates the tables unless they are there.
-func migrate(ctx context.Context, pool *pgxpool.Pool) error {
-	version, err := storedVersion(ctx, pool)
+func migrate(ctx context.Context, db database) error {
+	version, err := storedVersion(ctx, db)
 	for attempt := range 10 {
 		if err != nil || version != 0 {
 			break
 		}
 		// IF NOT EXISTS does not see what another transaction is creating: who
 		// comes second gets an error, and then finds the tables.
-		if err = createTables(ctx, pool); err == nil || concurrently(err) {
+		if err = createTables(ctx, db); err == nil || concurrently(err) {
 			if err != nil {
 				if err := pause(ctx, time.Duration(attempt+1)*20*time.Millisecond); err != nil {
 					return err
 				}
 			}
-			version, err = storedVersion(ctx, pool)
+			version, err = storedVersion(ctx, db)
 		}
 	}
 	if err != nil {
@@ -47,25 +47,22 @@ func migrate(ctx context.Context, pool *pgxpool.Pool) error {
 }
 
 // storedVersion returns 0 when there are no tables.
-func storedVersion(ctx context.Context, pool *pgxpool.Pool) (version int, err error) {
-	err = pool.QueryRow(ctx, `SELECT version FROM mxm_schema`, unnamed).Scan(&version)
+func storedVersion(ctx context.Context, db database) (version int, err error) {
+	err = db.queryRow(ctx, `SELECT version FROM mxm_schema`, unnamed).Scan(&version)
 	var pgErr *pgconn.PgError
-	if errors.Is(err, pgx.ErrNoRows) || errors.As(err, &pgErr) && pgErr.Code == "42P01" { // undefined_table
+	if errors.Is(err, sql.ErrNoRows) || errors.As(err, &pgErr) && pgErr.Code == "42P01" { // undefined_table
 		return 0, nil
 	}
 	return version, err
 }
 
-func createTables(ctx context.Context, pool *pgxpool.Pool) error {
+func createTables(ctx context.Context, db database) error {
 	// Several statements without parameters in one message, which is one
 	// transaction: all or nothing.
-	conn, err := pool.Acquire(ctx)
-	if err != nil {
+	return db.conn(ctx, func(conn *pgx.Conn) error {
+		_, err := conn.PgConn().Exec(ctx, Schema).ReadAll()
 		return err
-	}
-	defer conn.Release()
-	_, err = conn.Conn().PgConn().Exec(ctx, Schema).ReadAll()
-	return err
+	})
 }
 
 // concurrently reports whether somebody else created the same at the same time.

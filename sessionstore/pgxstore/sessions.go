@@ -2,11 +2,10 @@ package pgxstore
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"time"
-
-	"github.com/jackc/pgx/v5"
 )
 
 // sessionTimeout bounds one call. It stands before every page of a signed-in
@@ -18,9 +17,9 @@ const sessionTimeout = 5 * time.Second
 func (s *Store) FindCtx(ctx context.Context, token string) (b []byte, found bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, sessionTimeout)
 	defer cancel()
-	err = s.pool.QueryRow(ctx, `SELECT data FROM mxm_sessions WHERE token = $1 AND data IS NOT NULL AND expiry > now()`,
+	err = s.db.queryRow(ctx, `SELECT data FROM mxm_sessions WHERE token = $1 AND data IS NOT NULL AND expiry > now()`,
 		s.mode, []byte(token)).Scan(&b)
-	if errors.Is(err, pgx.ErrNoRows) {
+	if errors.Is(err, sql.ErrNoRows) {
 		return nil, false, nil
 	}
 	if err != nil {

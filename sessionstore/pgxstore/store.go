@@ -2,6 +2,7 @@ package pgxstore
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -16,7 +17,7 @@ import (
 
 // Store keeps sessions and grants in PostgreSQL. It is safe for concurrent use.
 type Store struct {
-	pool  *pgxpool.Pool
+	db    database
 	mode  pgx.QueryExecMode
 	close context.CancelFunc
 	swept sync.WaitGroup
@@ -35,15 +36,25 @@ const unnamed = pgx.QueryExecModeExec
 // caller's. It creates the tables when they are missing, and starts a goroutine
 // that deletes what has expired, until Close.
 func New(ctx context.Context, pool *pgxpool.Pool) (*Store, error) {
-	mode, err := inspect(ctx, pool)
+	return open(ctx, pgxPool{pool})
+}
+
+// NewDB is [New] for an application that uses database/sql. The driver of db must
+// be github.com/jackc/pgx/v5/stdlib; NewDB refuses every other one.
+func NewDB(ctx context.Context, db *sql.DB) (*Store, error) {
+	return open(ctx, sqlDB{db})
+}
+
+func open(ctx context.Context, db database) (*Store, error) {
+	mode, err := inspect(ctx, db)
 	if err != nil {
 		return nil, fmt.Errorf("pgxstore: %w", err)
 	}
-	if err := migrate(ctx, pool); err != nil {
+	if err := migrate(ctx, db); err != nil {
 		return nil, fmt.Errorf("pgxstore: %w", err)
 	}
 	sweeping, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	s := &Store{pool: pool, mode: mode, close: cancel}
+	s := &Store{db: db, mode: mode, close: cancel}
 	s.swept.Go(func() { s.sweep(sweeping) })
 	return s, nil
 }
@@ -51,34 +62,33 @@ func New(ctx context.Context, pool *pgxpool.Pool) (*Store, error) {
 // inspect refuses a server that must not be used, and chooses how to send
 // statements: prepared and cached if that is how the pool is set and nobody
 // stands between, and else unnamed, which takes half as long again.
-func inspect(ctx context.Context, pool *pgxpool.Pool) (pgx.QueryExecMode, error) {
-	conn, err := pool.Acquire(ctx)
-	if err != nil {
-		return 0, err
-	}
-	defer conn.Release()
-	var pid uint32
-	var recovery bool
-	var commit, isolation string
-	if err := conn.QueryRow(ctx, `SELECT pg_backend_pid(), pg_is_in_recovery(), current_setting('synchronous_commit'), current_setting('transaction_isolation')`, unnamed).Scan(&pid, &recovery, &commit, &isolation); err != nil {
-		return 0, err
-	}
-	if recovery {
-		return 0, errors.New("the server is a replica; grants must be read from the primary")
-	}
-	if isolation != "read committed" {
-		return 0, fmt.Errorf("default_transaction_isolation is %s, where a logout or a refresh fails because of a write at the same time; it must be read committed for this pool", isolation)
-	}
-	if commit == "off" {
-		slog.WarnContext(ctx, "pgxstore: synchronous_commit is off: a crash loses grants that were stored")
-	}
-	config := conn.Conn().Config()
-	// A pooler tells its clients a process ID of its own making.
-	direct := pid == conn.Conn().PgConn().PID()
-	if direct && config.DefaultQueryExecMode == pgx.QueryExecModeCacheStatement && config.StatementCacheCapacity > 0 {
-		return pgx.QueryExecModeCacheStatement, nil
-	}
-	return unnamed, nil
+func inspect(ctx context.Context, db database) (mode pgx.QueryExecMode, err error) {
+	err = db.conn(ctx, func(conn *pgx.Conn) error {
+		var pid uint32
+		var recovery bool
+		var commit, isolation string
+		if err := conn.QueryRow(ctx, `SELECT pg_backend_pid(), pg_is_in_recovery(), current_setting('synchronous_commit'), current_setting('transaction_isolation')`, unnamed).Scan(&pid, &recovery, &commit, &isolation); err != nil {
+			return err
+		}
+		if recovery {
+			return errors.New("the server is a replica; grants must be read from the primary")
+		}
+		if isolation != "read committed" {
+			return fmt.Errorf("default_transaction_isolation is %s, where a logout or a refresh fails because of a write at the same time; it must be read committed for this pool", isolation)
+		}
+		if commit == "off" {
+			slog.WarnContext(ctx, "pgxstore: synchronous_commit is off: a crash loses grants that were stored")
+		}
+		mode = unnamed
+		config := conn.Config()
+		// A pooler tells its clients a process ID of its own making.
+		direct := pid == conn.PgConn().PID()
+		if direct && config.DefaultQueryExecMode == pgx.QueryExecModeCacheStatement && config.StatementCacheCapacity > 0 {
+			mode = pgx.QueryExecModeCacheStatement
+		}
+		return nil
+	})
+	return mode, err
 }
 
 // Close ends the deletion of what has expired and waits until it has ended. The
@@ -120,21 +130,21 @@ func (s *Store) sweep(ctx context.Context) {
 func (s *Store) sweepBatch(ctx context.Context, query string) int64 {
 	ctx, cancel := context.WithTimeout(ctx, sweepTimeout)
 	defer cancel()
-	tag, err := s.pool.Exec(ctx, query, unnamed)
+	n, err := s.db.exec(ctx, query, unnamed)
 	if err != nil {
 		return 0
 	}
-	return tag.RowsAffected()
+	return n
 }
 
 // write runs one statement, which is one transaction, and returns how many rows
 // it changed.
 func (s *Store) write(ctx context.Context, query string, args ...any) (int64, error) {
-	tag, err := s.pool.Exec(ctx, query, append([]any{s.mode}, args...)...)
+	n, err := s.db.exec(ctx, query, append([]any{s.mode}, args...)...)
 	if err != nil {
 		return 0, fmt.Errorf("pgxstore: %w", err)
 	}
-	return tag.RowsAffected(), nil
+	return n, nil
 }
 
 // blob is b as the value of a column that is not NULL.

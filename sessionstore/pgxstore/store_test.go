@@ -1,6 +1,7 @@
 package pgxstore_test
 
 import (
+	"database/sql"
 	"testing"
 
 	"github.com/alexedwards/scs/v2"
@@ -26,15 +27,29 @@ func open(t testing.TB, url string) (*pgxstore.Store, *pgxpool.Pool) {
 	return s, pool
 }
 
-func TestStore(t *testing.T) {
-	s, _ := open(t, engines.StartPostgres(t).URL())
-	storetest.RunSessions(t, func(t *testing.T) scs.CtxStore { return s })
-	storetest.RunGrants(t, func(t *testing.T) core.GrantStore { return s })
+func openDB(t testing.TB, url string) (*pgxstore.Store, *sql.DB) {
+	t.Helper()
+	db, err := sql.Open("pgx", url)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, db.Close()) })
+	db.SetMaxOpenConns(8)
+	db.SetMaxIdleConns(8)
+	s, err := pgxstore.NewDB(t.Context(), db)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, s.Close()) })
+	return s, db
 }
 
-func TestStoreBehindPgBouncer(t *testing.T) {
-	b := engines.StartPgBouncer(t, engines.StartPostgres(t))
-	s, _ := open(t, b.URL())
-	storetest.RunSessions(t, func(t *testing.T) scs.CtxStore { return s })
-	storetest.RunGrants(t, func(t *testing.T) core.GrantStore { return s })
+func TestStore(t *testing.T) {
+	p := engines.StartPostgres(t)
+	for server, url := range map[string]string{"direct": p.URL(), "behind pgbouncer": engines.StartPgBouncer(t, p).URL()} {
+		ofPool, _ := open(t, url)
+		ofDB, _ := openDB(t, url)
+		for name, s := range map[string]*pgxstore.Store{"New": ofPool, "NewDB": ofDB} {
+			t.Run(name+" "+server, func(t *testing.T) {
+				storetest.RunSessions(t, func(t *testing.T) scs.CtxStore { return s })
+				storetest.RunGrants(t, func(t *testing.T) core.GrantStore { return s })
+			})
+		}
+	}
 }

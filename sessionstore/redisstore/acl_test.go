@@ -51,10 +51,6 @@ func TestUserWithTheDocumentedRights(t *testing.T) {
 	require.ErrorContains(t, client.FlushAll(t.Context()).Err(), "NOPERM")
 
 	needsEach(t, []*engines.Redis{r}, nil, user, func() redis.UniversalClient { return redis.NewClient(options) })
-
-	caching := *options
-	caching.ClientSideCacheConfig = &redis.ClientSideCacheConfig{}
-	needsEach(t, []*engines.Redis{r}, user, documentedUser(t, "+client"), func() redis.UniversalClient { return redis.NewClient(&caching) })
 }
 
 func TestClusterUserWithTheDocumentedRights(t *testing.T) {
@@ -67,7 +63,8 @@ func TestClusterUserWithTheDocumentedRights(t *testing.T) {
 		setUser(t, node, append(user, more...))
 	}
 	require.NoError(t, everyCall(t, cluster()))
-	needsEach(t, c.Nodes, user, more, cluster)
+	// Newer versions of go-redis also ask for COMMAND; the oldest that go.mod allows does not.
+	needsEach(t, c.Nodes, append(user, "+command"), slices.DeleteFunc(more, func(right string) bool { return right == "+command" }), cluster)
 }
 
 // needsEach checks that each of the rights is asked for: without it, and with

@@ -23,7 +23,6 @@ func BenchmarkStore(b *testing.B) {
 func BenchmarkFind(b *testing.B) {
 	addr := engines.StartRedis(b, "--appendonly", "no").Addr
 	s, client := open(b, &redis.Options{Addr: addr})
-	cached, _ := open(b, &redis.Options{Addr: addr, ClientSideCacheConfig: &redis.ClientSideCacheConfig{}})
 	require.NoError(b, s.Commit("s", make([]byte, 200), time.Now().Add(time.Hour)))
 	b.Run("raw GET", func(b *testing.B) {
 		b.ReportAllocs()
@@ -37,14 +36,6 @@ func BenchmarkFind(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
 			if _, _, err := s.FindCtx(b.Context(), "s"); err != nil {
-				b.Fatal(err)
-			}
-		}
-	})
-	b.Run("store, client-side caching", func(b *testing.B) {
-		b.ReportAllocs()
-		for b.Loop() {
-			if _, _, err := cached.FindCtx(b.Context(), "s"); err != nil {
 				b.Fatal(err)
 			}
 		}

@@ -90,14 +90,15 @@
 //
 // # Client-side caching
 //
-// When the client has it (ClientSideCacheConfig of go-redis), sessions are read
-// from the process's memory until the server says that they have changed. That
-// takes a moment (up to 6 ms were seen) in which a session that ended, on another
-// instance or on this one, is still found; MaxStaleness bounds it when the word is
-// lost. It can still not be revived: the server decides about every commit. A
-// session that changed is found as it was for as long, and a request that comes
-// in that moment and changes it, too, writes it back without the first change.
-// Grants are never cached.
+//	redis.Options{…, ClientSideCacheConfig: &redis.ClientSideCacheConfig{}} // since go-redis 9.22
+//
+// When the client has it, sessions are read from the process's memory until the
+// server says that they have changed. That takes a moment (up to 6 ms were seen)
+// in which a session that ended, on another instance or on this one, is still
+// found; MaxStaleness bounds it when the word is lost. It can still not be
+// revived: the server decides about every commit. A session that changed is found
+// as it was for as long, and a request that comes in that moment and changes it,
+// too, writes it back without the first change. Grants are never cached.
 //
 // # Deadlines and retries
 //
@@ -106,6 +107,8 @@
 // that hangs is noticed after ReadTimeout, three seconds, times the retries. Set
 // it.
 //
-// go-redis repeats a command whose answer was lost. Every write here may be
+// go-redis repeats a command whose answer was lost, and a write here may be
 // repeated: a compare-and-swap that finds its own version stored has succeeded.
+// One that was repeated and finds another version cannot know whether it was
+// there before that, so its error is not core.ErrConflict: the caller reads back.
 package redisstore

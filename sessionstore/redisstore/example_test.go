@@ -25,19 +25,3 @@ func ExampleNew() {
 		Grants:   store,                   // two roles
 	}
 }
-
-// Sessions read from the process's memory for as long as the server does not say
-// that they changed.
-func ExampleNew_clientSideCaching() {
-	client := redis.NewClient(&redis.Options{
-		Addr:                  "localhost:6379",
-		ClientSideCacheConfig: &redis.ClientSideCacheConfig{},
-	})
-	defer client.Close()
-
-	store, err := redisstore.New(context.Background(), client, "app:")
-	if err != nil {
-		log.Fatal(err)
-	}
-	_ = core.NewSessions(store)
-}

@@ -90,6 +90,30 @@ func TestConnectionCutWithRetries(t *testing.T) {
 	require.Equal(t, 3, p.Cuts())
 }
 
+// A write that took effect, and was replaced before go-redis repeated it, must
+// not be called a conflict.
+func TestRepeatedAfterItWasReplaced(t *testing.T) {
+	r := engines.StartRedis(t)
+	p := engines.StartProxy(t, r.Addr)
+	slow, _ := open(t, &redis.Options{Addr: p.Addr, MinRetryBackoff: 500 * time.Millisecond, MaxRetryBackoff: time.Second})
+	other, client := open(t, &redis.Options{Addr: r.Addr})
+	ctx := t.Context()
+	require.NoError(t, other.CommitGrant(ctx, "g", "", core.Record{Version: "version-1"}))
+	p.CutAfter("version-2")
+	done := make(chan error, 1)
+	go func() { done <- slow.CommitGrant(ctx, "g", "version-1", core.Record{Version: "version-2"}) }()
+	require.Eventually(t, func() bool {
+		return other.CommitGrant(ctx, "g", "version-2", core.Record{Version: "version-3"}) == nil
+	}, 10*time.Second, time.Millisecond)
+	err := <-done
+	require.ErrorContains(t, err, "lost")
+	require.NotErrorIs(t, err, core.ErrConflict)
+
+	require.ErrorIs(t, slow.CommitGrant(ctx, "g", "version-1", core.Record{Version: "version-4"}), core.ErrConflict, "sent once")
+	require.NoError(t, client.ScriptFlush(ctx).Err())
+	require.ErrorIs(t, slow.CommitGrant(ctx, "g", "version-1", core.Record{Version: "version-4"}), core.ErrConflict, "sent again only because the server forgot the script")
+}
+
 func TestFullServer(t *testing.T) {
 	r := engines.StartRedis(t, "--maxmemory", "3mb", "--maxmemory-policy", "noeviction")
 	s, _ := open(t, &redis.Options{Addr: r.Addr})
@@ -153,7 +177,7 @@ func TestFailoverThatLosesTheLastWrite(t *testing.T) {
 	primary.Kill()
 	rc := redis.NewClient(&redis.Options{Addr: replica.Addr})
 	defer rc.Close()
-	require.NoError(t, rc.ReplicaOf(ctx, "NO", "ONE").Err())
+	require.NoError(t, rc.Do(ctx, "REPLICAOF", "NO", "ONE").Err())
 	proxy.SetTarget(replica.Addr)
 
 	require.Equal(t, "v1", version(t, s, "g"))

@@ -76,11 +76,34 @@ func (s *Store) CommitGrant(ctx context.Context, key, old string, r core.Record)
 			ms = -1 // at once
 		}
 	}
-	v, err := s.run(ctx, commitGrant, s.grantKey(key), old, r.Version, r.Data, ms)
-	if err == nil && v == int64(0) {
+	version := &counted{value: r.Version}
+	keys, args := []string{s.grantKey(key)}, []any{old, version, r.Data, ms}
+	v, err := commitGrant.EvalSha(ctx, s.client, keys, args...).Result()
+	if redis.HasErrorPrefix(err, "NOSCRIPT") {
+		version.sent-- // it did nothing
+		v, err = commitGrant.Eval(ctx, s.client, keys, args...).Result()
+	}
+	switch {
+	case err != nil:
+		return fmt.Errorf("redisstore: %w", err)
+	case v == int64(0) && version.sent > 1:
+		return errors.New("redisstore: the answer to a write was lost; it may have succeeded and been replaced before it was repeated")
+	case v == int64(0):
 		return core.ErrConflict
 	}
-	return err
+	return nil
+}
+
+// counted is an argument that counts how often go-redis sends its command.
+type counted struct {
+	value string
+	sent  int
+}
+
+// MarshalBinary implements [encoding.BinaryMarshaler].
+func (c *counted) MarshalBinary() ([]byte, error) {
+	c.sent++
+	return []byte(c.value), nil
 }
 
 // DeleteGrant implements [core.GrantStore].

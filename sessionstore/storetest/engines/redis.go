@@ -77,7 +77,7 @@ func pong(addr string) func() error {
 
 func newRedisClient(t testing.TB, addr string, config *tls.Config) *redis.Client {
 	client := redis.NewClient(&redis.Options{
-		Addr: addr, TLSConfig: config, MaxRetries: -1, DialerRetries: 1,
+		Addr: addr, TLSConfig: config, MaxRetries: -1,
 		DialTimeout: time.Second, ReadTimeout: time.Second, ContextTimeoutEnabled: true,
 	})
 	t.Cleanup(func() { client.Close() })
