@@ -32,6 +32,5 @@ func TestManagerIsWhatScsWouldHaveMade(t *testing.T) {
 	require.Equal(t, theirs.Cookie.Path, ours.Cookie.Path)
 	require.Equal(t, theirs.Cookie.SameSite, ours.Cookie.SameSite)
 	require.Equal(t, theirs.Cookie.Persist, ours.Cookie.Persist)
-	require.Equal(t, theirs.Cookie.Partitioned, ours.Cookie.Partitioned)
 	require.NotNil(t, ours.ErrorFunc)
 }
