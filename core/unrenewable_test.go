@@ -44,6 +44,9 @@ func TestGrantWithoutARefreshToken(t *testing.T) {
 				require.Equal(t, first, b.token(t))
 			}
 			time.Sleep(time.Minute)
+			a.tokenErr(t, time.Second)
+			b.tokenErr(t, time.Second)
+			time.Sleep(2 * settle)
 			w.lost("no_refresh_token", 0, a, b)
 		},
 		"beyond expires_in, if it lives on": func(t *testing.T, w *world, a, b *instance) {

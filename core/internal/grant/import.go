@@ -119,9 +119,9 @@ func (m *Manager) advance(ctx context.Context, gr grant, version string) error {
 // already, and the user may have signed in or disconnected since: the tokens
 // are stored only if they have not been and are alive.
 func (m *Manager) move(ctx context.Context, gr grant, version string) error {
-	stored, there, found, err := m.records.find(ctx, gr.MovedTo)
-	if err != nil && !errors.Is(err, seal.ErrUnsealable) {
-		return unavailable(err)
+	stored, there, found, unopened := m.records.find(ctx, gr.MovedTo)
+	if unopened != nil && !errors.Is(unopened, seal.ErrUnsealable) {
+		return unavailable(unopened)
 	}
 	if !found || stored.GrantID != gr.GrantID {
 		in, err := m.introspect(ctx, gr.Access)
@@ -131,6 +131,9 @@ func (m *Manager) move(ctx context.Context, gr grant, version string) error {
 		if in.Active && in.Sub == gr.MovedTo {
 			moved := gr
 			date, _ := m.server.Now()
+			if unopened != nil {
+				date = date.Add(2 * tombstoneLead)
+			}
 			moved.Sub, moved.MovedTo, moved.Status = gr.MovedTo, "", statusLive
 			// Not over anything newer than what was found: another instance may
 			// have moved them meanwhile, and the user may have disconnected.

@@ -76,7 +76,7 @@ func (f *flight) markLost(reason string) step {
 
 // unrenewable is a grant without a refresh token at the end of its life, which
 // token-metadata alone can tell: by two probes, as of any other grant, unless the
-// server's clock says that the end has come.
+// server's clock says that the end has long come.
 func (f *flight) unrenewable() step {
 	for once := false; ; once = true {
 		in, err := f.m.introspect(f.ctx, f.gr.Access)
@@ -87,7 +87,7 @@ func (f *flight) unrenewable() step {
 			return f.land(result{served: f.serveFor(f.cache(f.gr), f.m.intentLease)})
 		case in.Active:
 			return f.land(result{served: f.cache(f.gr), verdict: active})
-		case once, f.gr.ExpiryKnown && in.Dated && !in.Date.Before(f.gr.Issued.Add(f.gr.ExpiresIn)):
+		case once, f.gr.ExpiryKnown && in.Dated && in.Date.After(f.gr.Issued.Add(f.gr.ExpiresIn+f.m.confirmWait)):
 			return f.markLost(ReasonNoRefreshToken)
 		}
 		if !f.hold(f.m.confirmWait) {

@@ -30,7 +30,11 @@ func (m *Manager) Put(ctx context.Context, sub string, t *musixmatch.Tokens) err
 		if err != nil && version == "" {
 			return err // the store failed; a record that does not open has a version, and is replaced
 		}
-		if err = m.replaceGrant(ctx, version, old, gr, date); !errors.Is(err, ErrConflict) {
+		lift := date
+		if err != nil {
+			lift = date.Add(2 * tombstoneLead) // above any generation that it can have
+		}
+		if err = m.replaceGrant(ctx, version, old, gr, lift); !errors.Is(err, ErrConflict) {
 			return err
 		}
 		if err := m.conflicted(ctx, n); err != nil {
@@ -139,6 +143,9 @@ func (m *Manager) end(ctx context.Context, sub string) (last grant, err error) {
 	}
 }
 
+// tombstoneLead is what a tombstone is ahead where nobody knows the server's time.
+const tombstoneLead = time.Hour
+
 // dateResolution is how much a Date header leaves out (RFC 9110 section 5.6.7).
 const dateResolution = time.Second
 
@@ -159,7 +166,7 @@ func (m *Manager) tombstoneDate(ctx context.Context, gr grant) time.Time {
 		}
 	}
 	now, _ := m.server.Now()
-	return now.Add(time.Hour)
+	return now.Add(tombstoneLead)
 }
 
 // remembered returns the record of the highest generation that this process has
