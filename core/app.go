@@ -112,11 +112,8 @@ func (s appSource) replace(ctx context.Context, rejected string) (*oauth2.Token,
 }
 
 func (s appSource) wait(ctx context.Context) (*oauth2.Token, error) {
-	if _, ok := ctx.Deadline(); !ok {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, grant.Patience)
-		defer cancel()
-	}
+	ctx, cancel := grant.WithPatience(ctx)
+	defer cancel()
 	select {
 	case res := <-s.fetch():
 		if res.Err != nil {

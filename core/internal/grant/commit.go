@@ -12,7 +12,7 @@ import (
 )
 
 // salvage is P5: the tokens are taken out of the answer however odd the rest of
-// it is. What is wrong with the rest is looked at when they are written.
+// it is. What is wrong with the rest is judged when they are stored.
 func (f *flight) salvage(t *musixmatch.Tokens, took time.Duration) step {
 	if !t.Date.IsZero() {
 		f.m.dated.note(t.Date, f.m.now())
@@ -127,17 +127,17 @@ func dispositionOf(old int64, mine, stored grant, found bool) disposition {
 		return drop
 	case stored.Access == mine.Access && stored.Refresh == mine.Refresh:
 		return alreadyStored
-	case stored.Generation > old: // a taker's replay succeeded, and so did our refresh
+	case stored.Generation > old: // another instance replayed with success, and so did our refresh
 		return askServer
 	}
-	// A mark that came too early; or any intent, or none, on the token that we
-	// have spent: waiting for a taker to finish with it would be for ever.
+	// A mark that came too early; or any intent, or none, on the token that we have
+	// spent: whoever took over would wait for us, and we for them, without end.
 	return overwrite
 }
 
-// whose asks about our new token when another is stored: twice, a settle apart,
-// because a token that a sibling's refresh has just killed may look alive, and
-// one that has just been issued may look dead.
+// whose asks about our new token when another is stored: twice, confirmWait apart.
+// A token that another refresh has just killed may still seem active, and one that
+// has just been issued may seem inactive.
 func (f *flight) whose(mine grant, received time.Duration, n int) disposition {
 	if mine.Access == "" {
 		return adoptStored
@@ -175,8 +175,8 @@ func (f *flight) publish(old, mine grant, t *musixmatch.Tokens, took time.Durati
 	return f.land(result{served: s})
 }
 
-// concluded leaves for the end of the flight what may fail: the strict look at
-// the answer, the events, and the first test of the oracle.
+// concluded leaves for the end of the flight what may fail: the strict check of
+// the answer, the reports, and the calibration.
 func (f *flight) concluded(old, mine grant, t *musixmatch.Tokens, took time.Duration, lifted bool) {
 	f.after = append(f.after, func() {
 		e := Report{Kind: Refreshed, Took: took}

@@ -107,7 +107,7 @@ const (
 	evictEvery      = time.Hour
 )
 
-// keepers finds the keeper of a user. Reading takes no lock; adding one copies
+// entries finds the entry of a user. Reading takes no lock; adding one copies
 // the shard, and now and then leaves out who has not been used for long.
 type entries struct {
 	seed   maphash.Seed
@@ -136,7 +136,7 @@ func (es *entries) find(sub string) *entry {
 	return es.shard(sub).find(sub)
 }
 
-// locked returns the keeper of sub, made if need be, with its lock held.
+// locked returns the entry of sub with its lock held. It makes the entry if there is none.
 func (es *entries) locked(sub string) *entry {
 	for {
 		e := es.find(sub)
@@ -174,7 +174,7 @@ func (es *entries) add(sub string) *entry {
 	return e
 }
 
-// drop forgets a keeper that has nothing to remember, such as that of a user
+// drop forgets an entry that has nothing to remember, such as that of a user
 // who has no grant.
 func (es *entries) drop(e *entry) {
 	s := es.shard(e.sub)
@@ -201,7 +201,7 @@ func evictIdle(all map[string]*entry, now time.Duration) {
 	})
 }
 
-// evict takes k out of use if it is idle and not in flight.
+// evict takes e out of use if it is idle and not in flight.
 func (e *entry) evict(idle func() bool) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()

@@ -3,6 +3,7 @@ package grant
 import (
 	"cmp"
 	"errors"
+	"time"
 )
 
 // How a refresh token, which can be spent once, is never wasted.
@@ -153,8 +154,8 @@ func (f *flight) ask() step {
 	return f.find
 }
 
-// soonest is when a waiting instance looks at the store for the first time.
-const soonest = 5 * 1e6 // 5 ms
+// soonest is when a waiting instance reads the store for the first time.
+const soonest = 5 * time.Millisecond
 
 // await leaves another instance's intent alone for a lease, and meanwhile probes
 // the old token for as long as it can tell anything.

@@ -10,11 +10,11 @@ import (
 	"github.com/mxmconnect/mxmconnect/core/internal/musixmatch"
 )
 
-// P1. One flight per grant in this process, keyed by the grant and never by a
-// token's value, on a context that no request can end. Callers wait for it and
-// may leave. x/sync/singleflight is not used: here callers come with different
-// needs (a token that was rejected), are served before the flight has ended,
-// and the flight may end when nobody waits.
+// A flight is P1: one refresh per grant in this process. It is keyed by the grant,
+// never by a token's value, and no request can end its context. Callers wait for it
+// and may leave. x/sync/singleflight does not fit: callers come with different
+// needs (a token that was rejected), are served before the flight has ended, and
+// the flight may end when nobody waits.
 
 // result is what a flight ended with. A waiter accepts the token whatever life
 // is left in it.
@@ -70,11 +70,9 @@ func (m *Manager) token(ctx context.Context, sub, rejected string) result {
 	patience := Patience
 	if deadline, ok := ctx.Deadline(); ok {
 		patience = min(patience, time.Until(deadline)/2)
-	} else {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeoutCause(ctx, patience, errPatience)
-		defer cancel()
 	}
+	ctx, cancel := WithPatience(ctx)
+	defer cancel()
 	timer := time.NewTimer(patience)
 	defer timer.Stop()
 	for {

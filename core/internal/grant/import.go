@@ -30,69 +30,64 @@ const importPrefix = "import " // no user ID holds a space
 
 func isImport(sub string) bool { return strings.HasPrefix(sub, importPrefix) }
 
-// Import takes over a user whose refresh token was kept by other code, which
-// must not use it any more. It refreshes first, which proves that the token was
-// issued to this client, asks whose the new tokens are, and stores them as a
-// login of that user would be.
-//
-// Until the user is known the token is kept as a grant of its own, so nothing
-// is lost on the way: after an error or a crash call Import again with the same
-// token, on any instance, and it goes on where it was. A second import of the
-// same token within 30 days returns the same user ID and changes nothing.
-//
-// [ErrReconnect] means that the token is not, or not any more, good for a
-// refresh; [ErrUnavailable] to try again later. It waits as long as ctx, or 10
-// seconds if ctx has no deadline; a lost answer takes minutes to resolve.
-// Safe for concurrent use.
+// Import takes over a user whose refresh token was kept by other code; see
+// core.Auth.Import. Until the user is known the token is kept as a grant of its
+// own, so nothing is lost on the way: a second call goes on where the first was.
 func (m *Manager) Import(ctx context.Context, refreshToken string) (userID string, err error) {
 	if !musixmatch.ValidToken(refreshToken) {
 		return "", &Failure{BadRequest, errBadToken}
 	}
-	if _, ok := ctx.Deadline(); !ok {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, Patience)
-		defer cancel()
-	}
+	ctx, cancel := WithPatience(ctx)
+	defer cancel()
 	hash := sha256.Sum256([]byte("mxmconnect import\x00" + refreshToken))
 	place := importPrefix + base64.RawURLEncoding.EncodeToString(hash[:])
 	last := ""
-	for n := 0; ctx.Err() == nil; n++ {
-		gr, version, found, err := m.records.find(ctx, place)
-		if n > 0 && version == last { // another instance is at it, or the store cannot be written
+	for n := 1; ctx.Err() == nil; n++ {
+		userID, version, err := m.importStep(ctx, place, refreshToken)
+		if userID != "" || err != nil {
+			return userID, err
+		}
+		if version != "" && version == last { // another instance is at it, or the store cannot be written
 			select {
 			case <-ctx.Done():
 			case <-time.After(m.backoff(n)):
 			}
 		}
 		last = version
-		switch {
-		case err != nil:
-			return "", unavailable(err)
-		case !found:
-			now, _ := m.server.Now()
-			gr = grant{
-				Sub: place, GrantID: seal.RandomString(), Generation: 1, Status: statusLive,
-				Refresh: refreshToken, Issued: now,
-			}
-			if err := m.commitSurely(ctx, "", gr); err != nil && !errors.Is(err, ErrConflict) {
-				return "", unavailable(err)
-			}
-		case gr.Status == statusImported:
-			return m.imported(ctx, gr)
-		case gr.Status == statusMoving:
-			if err := m.move(ctx, gr, version); err != nil {
-				return "", err
-			}
-		case gr.Status != statusLive:
-			return "", &Failure{Reconnect, errLost}
-		default:
-			// That the grant is no more is for the record to say: it may have moved.
-			if err := m.advance(ctx, gr, version); err != nil && outcomeOf(err) != Reconnect {
-				return "", err
-			}
-		}
 	}
 	return "", unavailable(ctx.Err())
+}
+
+// importStep brings an import one step further. It returns the user when that was
+// the last one, and else the version of the record that it found.
+func (m *Manager) importStep(ctx context.Context, place, refreshToken string) (userID, version string, err error) {
+	gr, version, found, err := m.records.find(ctx, place)
+	switch {
+	case err != nil:
+		return "", version, unavailable(err)
+	case !found:
+		now, _ := m.server.Now()
+		gr = grant{
+			Sub: place, GrantID: seal.RandomString(), Generation: 1, Status: statusLive,
+			Refresh: refreshToken, Issued: now,
+		}
+		if err := m.commitSurely(ctx, "", gr); err != nil && !errors.Is(err, ErrConflict) {
+			return "", version, unavailable(err)
+		}
+		return "", version, nil
+	case gr.Status == statusImported:
+		userID, err = m.imported(ctx, gr)
+		return userID, version, err
+	case gr.Status == statusMoving:
+		return "", version, m.move(ctx, gr, version)
+	case gr.Status != statusLive:
+		return "", version, &Failure{Reconnect, errLost}
+	}
+	err = m.advance(ctx, gr, version)
+	if err != nil && outcomeOf(err) == Reconnect {
+		err = nil // that the grant is no more is for the record to say: it may have moved
+	}
+	return "", version, err
 }
 
 // advance brings an import to where its user is known. The record then says

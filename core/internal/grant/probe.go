@@ -9,11 +9,10 @@ import (
 	"github.com/mxmconnect/mxmconnect/core/internal/musixmatch"
 )
 
-// The oracle for lost answers. A refresh kills the old access token: if that
-// token is active, the refresh did not happen; if it is inactive before its
-// natural end, the refresh did.
+// A refresh kills the old access token. If that token is active, the refresh did
+// not take place; if it is inactive before its natural end, the refresh did.
 
-// verdict is what one look at the oracle says.
+// verdict is what one probe of the old access token says.
 type verdict int
 
 const (
@@ -111,24 +110,24 @@ func (d *dated) latest(now time.Duration) (time.Time, bool) {
 	return d.date.Add(age), d.at != 0 && age <= time.Minute
 }
 
-// calibration is whether this issuer's oracle tells the truth. A server that
-// leaves old access tokens alive would make every lost answer look like a
-// refresh that never happened.
+// calibration is whether a refresh kills the old access token at this server. One
+// that leaves it active would make every lost answer seem to be of a refresh that
+// never took place.
 type calibration struct{ state atomic.Int32 }
 
 const (
-	oracleUntested int32 = iota
-	oracleTesting
-	oracleTrusted
-	oracleRefuted
+	uncalibrated int32 = iota
+	calibrating
+	calibrated
+	refuted
 )
 
-func (c *calibration) off() bool { return c.state.Load() == oracleRefuted }
+func (c *calibration) off() bool { return c.state.Load() == refuted }
 
-// calibrate looks at the access token that the first successful refresh
-// should have killed. One active answer may be lag, two a settle apart are not.
+// calibrate probes the access token that the first successful refresh should
+// have killed. One active answer may be lag; two, confirmWait apart, are not.
 func (m *Manager) calibrate(old grant) {
-	if old.Access == "" || !m.calibration.state.CompareAndSwap(oracleUntested, oracleTesting) {
+	if old.Access == "" || !m.calibration.state.CompareAndSwap(uncalibrated, calibrating) {
 		return
 	}
 	if !m.begin() {
@@ -136,23 +135,23 @@ func (m *Manager) calibrate(old grant) {
 	}
 	go func() {
 		defer m.work.Done()
-		m.calibration.state.Store(m.tryOracle(context.Background(), old))
+		m.calibration.state.Store(m.tryProbe(context.Background(), old))
 	}()
 }
 
-func (m *Manager) tryOracle(ctx context.Context, old grant) int32 {
-	for look := 0; look < 2; look++ {
+func (m *Manager) tryProbe(ctx context.Context, old grant) int32 {
+	for n := range 2 {
 		switch m.probe(ctx, old, m.now()) {
 		case inactive:
-			return oracleTrusted
+			return calibrated
 		case active:
 		default:
-			return oracleUntested
+			return uncalibrated
 		}
-		if look == 0 && !m.sleep(m.confirmWait) {
-			return oracleUntested
+		if n == 0 && !m.sleep(m.confirmWait) {
+			return uncalibrated
 		}
 	}
 	m.tell(ctx, Report{Kind: Uncalibrated})
-	return oracleRefuted
+	return refuted
 }

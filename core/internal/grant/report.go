@@ -18,7 +18,7 @@ const (
 	RefreshFailed             // the grant is alive; a later attempt may succeed
 	Lost                      // the grant is lost: one report for each loss
 	Repaired                  // a store that had lost a write was given it back
-	Uncalibrated              // the server leaves old access tokens active: lost answers cannot be looked up
+	Uncalibrated              // the server leaves old access tokens active: what became of a lost answer cannot be found out
 )
 
 // Report is one thing that happened to a grant.
@@ -64,7 +64,7 @@ type reports struct {
 // that is alive go first.
 const maxReports = 4096
 
-// add hands a report on and waits for a moment until it is taken.
+// add hands a report on, and waits a moment for it to be taken.
 func (q *reports) add(take func(), essential bool) {
 	q.mu.Lock()
 	if len(q.waiting) >= maxReports && !essential {

@@ -1,6 +1,7 @@
 package grant
 
 import (
+	"context"
 	"crypto/rand"
 	"time"
 )
@@ -18,6 +19,14 @@ const (
 	// longestPause bounds how rarely a doubt is tried again that nothing resolves.
 	longestPause = time.Hour
 )
+
+// WithPatience returns ctx with a deadline: its own, or the end of [Patience].
+func WithPatience(ctx context.Context) (context.Context, context.CancelFunc) {
+	if _, ok := ctx.Deadline(); ok {
+		return context.WithCancel(ctx)
+	}
+	return context.WithTimeoutCause(ctx, Patience, errPatience)
+}
 
 // timing holds the waits of the protocol. All follow from Config.RefreshTimeout.
 // Instances may differ in it, for instance while a new release is rolled out.
