@@ -210,7 +210,7 @@ func (w *world) written(p *process, sl *slot, before, next content) {
 	g := u.grants[next.GrantID]
 	c := next.coin
 	if w.profile.noRefresh { // only what the record says about itself
-		if a := w.access[next.Access]; next.Status == "reconnect" && a.known(now, w.birthLag, 0) {
+		if a := w.access[next.Access]; next.Status == "reconnect" && a.known(now, w.birthLag, 0) && a.expires.Sub(now) > 5*time.Second {
 			w.wrong("I3", "", "%s marks %s as lost (%s), whose access token lives", p, u, next.Reason)
 		}
 		if next.Status == "reconnect" && before.Status != "reconnect" {

@@ -37,8 +37,8 @@
 // Some profiles are harsher: instances differ in RefreshTimeout, keys and
 // release, clocks are wrong, jump or stand still, answers come after
 // RefreshTimeout, servers refuse for hours, stores hang. A profile that the
-// protocol does not withstand yet names the amendment that it waits for, and
-// runs only when it is asked for.
+// protocol does not withstand yet says what is missing, and runs only when it is
+// asked for.
 //
 // Not simulated: what package musixmatch does, such as TLS and the reading of
 // odd answers, and the application's own transport.

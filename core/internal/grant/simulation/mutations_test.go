@@ -5,7 +5,7 @@ package simulation_test
 var mutations = []mutation{
 	{
 		name:    "no intent",
-		edits:   []edit{{"out, err := f.write(next)\n\tf.e.attempts.wrote", "out, err := writeDone, error(nil)\n\tf.e.attempts.wrote"}},
+		edits:   []edit{{"out, err = f.write(next)\n\tf.e.attempts.wrote", "out, err = writeDone, nil\n\tf.e.attempts.wrote"}},
 		profile: "faultfree", seed: 1, breaks: "I1 I2 I6",
 	},
 	{
@@ -24,7 +24,7 @@ var mutations = []mutation{
 	},
 	{
 		name:    "retry blindly",
-		edits:   []edit{{"f.failed(ReasonUpstream, a.Err, began0)\n\t}\n\treturn f.resolve", "f.failed(ReasonUpstream, a.Err, began0)\n\t}\n\treturn f.announce"}},
+		edits:   []edit{{"f.failed(ReasonUpstream, a.Err, took)\n\t}\n\treturn f.resolve", "f.failed(ReasonUpstream, a.Err, took)\n\t}\n\treturn f.announce"}},
 		profile: "loss", seed: 16, breaks: "I1 I2",
 	},
 	{
@@ -45,14 +45,14 @@ var mutations = []mutation{
 	{
 		name: "V1 a clock of ours compared across machines",
 		edits: []edit{
-			{"Attempt: f.attempt(), Started: time.Now(), ", "Attempt: f.attempt(), Started: time.Now().Add(-time.Hour), "}, // the writer's clock is behind
-			{"if f.e.watch.foreign(f.gr.Intent.ID) < f.m.intentLease {", "if f.e.watch.foreign(f.gr.Intent.ID) < f.m.intentLease && time.Since(f.gr.Intent.Started) < f.m.intentLease+5*time.Minute {"},
+			{"Lease: f.m.intentLease, Started: time.Now(), ", "Lease: f.m.intentLease, Started: time.Now().Add(-time.Hour), "}, // the writer's clock is behind
+			{"if f.e.watch.foreign(f.gr.Intent.ID, f.m.now()) < f.m.leaseOf(f.gr.Intent) {", "if f.e.watch.foreign(f.gr.Intent.ID, f.m.now()) < f.m.leaseOf(f.gr.Intent) && time.Since(f.gr.Intent.Started) < f.m.intentLease+5*time.Minute {"},
 		},
 		profile: "hopeless", seed: 828, breaks: "I1 I2",
 	},
 	{
 		name:    "V2 gen restarts at a login",
-		edits:   []edit{{"gr.Generation = max(old.Generation+1, m.remembered(gr.Sub).Generation+1, date.UnixMilli())", "gr.Generation = 1"}},
+		edits:   []edit{{"gr.Generation = max(old.Generation+1, remembered.Generation+1, date.UnixMilli())", "gr.Generation = 1"}},
 		profile: "churn", seed: 1, breaks: "I4",
 	},
 	{
@@ -73,19 +73,19 @@ var mutations = []mutation{
 	},
 	{
 		name: "V5 one intent for several attempts",
-		edits: []edit{{"own := f.e.attempts.add(in, f.gr.Intent, f.tookOver)",
-			"if o := f.e.attempts.of(f.gr.Intent); o != nil && o.sent && o.attempt > 1 {\n\t\tin.ID = f.gr.Intent.ID\n\t}\n\town := f.e.attempts.add(in, f.gr.Intent, f.tookOver)"}},
+		edits: []edit{{"own = f.e.attempts.add(in, f.gr.Intent, f.tookOver)",
+			"if o := f.e.attempts.of(f.gr.Intent); o != nil && o.sent && o.attempt > 1 {\n\t\tin.ID = f.gr.Intent.ID\n\t}\n\town = f.e.attempts.add(in, f.gr.Intent, f.tookOver)"}},
 		profile: "hopeless", seed: 1, breaks: "I1 I2",
 	},
 	{
 		name: "V6 no compare-and-swap before a replay",
 		edits: []edit{{"case v == active: // not consumed\n\t\treturn f.announce",
-			"case v == active: // not consumed\n\t\tconn, err := f.connect()\n\t\tif err != nil {\n\t\t\treturn f.notConnected(err)\n\t\t}\n\t\tf.m.refreshSem <- struct{}{}\n\t\treturn f.post(conn, f.e.attempts.add(f.gr.Intent, f.gr.Intent, f.tookOver), f.m.clock.Now())"}},
+			"case v == active: // not consumed\n\t\tconn, err := f.connect()\n\t\tif err != nil {\n\t\t\treturn f.notConnected(err)\n\t\t}\n\t\tf.acquire()\n\t\treturn f.post(conn, f.e.attempts.add(f.gr.Intent, f.gr.Intent, f.tookOver), f.m.clock.Now())"}},
 		profile: "hopeless", seed: 1, breaks: "I1 I2",
 	},
 	{
 		name:    "V7 the budget begins with the answer of the store",
-		edits:   []edit{{"f.e.attempts.wrote = time.Now()\n", "f.e.attempts.wrote = time.Now()\n\tbegan = f.m.clock.Now()\n"}},
+		edits:   []edit{{"own, out, err := f.writeIntent(f.attempt())\n", "own, out, err := f.writeIntent(f.attempt())\n\tbegan = f.m.clock.Now()\n"}},
 		profile: "pause", seed: 18, breaks: "I1 I2",
 	},
 	{
@@ -100,8 +100,8 @@ var mutations = []mutation{
 	},
 	{
 		name: "V10a the holder waits for a taker",
-		edits: []edit{{"disposition == askServer {\n", "disposition == overwrite && found && f.gr.Intent != nil && f.gr.Generation == old.Generation {\n" +
-			"\t\t\t\ttime.Sleep(5 * time.Second)\n\t\t\t\tdisposition = readAgain\n\t\t\t} else if disposition == askServer {\n"}},
+		edits: []edit{{"if what == askServer {\n", "if what == overwrite && found && f.gr.Intent != nil && f.gr.Generation == old.Generation {\n" +
+			"\t\t\ttime.Sleep(5 * time.Second)\n\t\t\twhat = readAgain\n\t\t}\n\t\tif what == askServer {\n"}},
 		profile: "stall", seed: 579, breaks: "I1 I2",
 	},
 	{
@@ -117,8 +117,8 @@ var mutations = []mutation{
 	{
 		name: "V11 a replay without silence before it",
 		edits: []edit{
-			{"for wait := f.m.confirmWait; ; wait", "for wait := time.Duration(0); ; wait"},
-			{"due := f.e.attempts.wrote.Add(f.m.intentLease)", "due := time.Now()"},
+			{"wait := apart\n", "wait := time.Duration(0)\n"},
+			{"due := f.e.attempts.wrote + max(lease, min(lease<<min(f.inTheDark, 10), longestPause))", "due := f.m.now()"},
 		},
 		profile: "loss", seed: 152, breaks: "I1 I2",
 	},
@@ -129,8 +129,8 @@ var mutations = []mutation{
 	},
 	{
 		name: "V12 one blind replay only",
-		edits: []edit{{"due := f.e.attempts.wrote.Add(f.m.intentLease)",
-			"if f.gr.Intent.Attempt > 2 {\n\t\treturn f.land(result{err: unavailable(errInDoubt)})\n\t}\n\tdue := f.e.attempts.wrote.Add(f.m.intentLease)"}},
+		edits: []edit{{"due := f.e.attempts.wrote +",
+			"if f.gr.Intent.Attempt > 2 {\n\t\treturn f.land(result{err: unavailable(errInDoubt)})\n\t}\n\tdue := f.e.attempts.wrote +"}},
 		profile: "hopeless", seed: 1, breaks: "I5",
 	},
 	{
@@ -148,7 +148,7 @@ var mutations = []mutation{
 		name: "V14 a watch that ends with its flight",
 		edits: []edit{
 			{"f.landed, f.result = true, res\n", "f.landed, f.result = true, res\n\t\tf.e.watch.id = \"\"\n"},
-			{"if !f.pause(min(poll, f.m.intentLease-watched)) {", "if !f.pause(min(poll, f.m.intentLease-watched)) || !f.wanted() {"},
+			{"if !f.hold(min(poll, f.m.leaseOf(in)-watched)) {", "if !f.hold(min(poll, f.m.leaseOf(in)-watched)) || !f.wanted() {"},
 		},
 		profile: "crash", seed: 6, breaks: "I5",
 	},
@@ -184,12 +184,12 @@ var mutations = []mutation{
 	},
 	{
 		name:    "a wrong secret ends grants",
-		edits:   []edit{{"f.failed(ReasonInvalidClient, a.Err, began0)\n\t\treturn f.unspent(own, a.Err)", "return f.invalidGrant(own, a.Err, began0)"}},
+		edits:   []edit{{"f.failed(ReasonInvalidClient, a.Err, took)\n", "return f.invalidGrant(own, a.Err, took)\n"}},
 		profile: "loss", seed: 20, breaks: "I3",
 	},
 	{
 		name:    "a 503 ends grants",
-		edits:   []edit{{"case call.Temporary():", "case call.Status == 503:\n\t\treturn f.invalidGrant(own, a.Err, began0)\n\tcase call.Temporary():"}},
+		edits:   []edit{{"case call.Temporary():", "case call.Status == 503:\n\t\treturn f.invalidGrant(own, a.Err, took)\n\tcase call.Temporary():"}},
 		profile: "loss", seed: 1, breaks: "I3",
 	},
 	{
@@ -209,17 +209,17 @@ var mutations = []mutation{
 	},
 	{
 		name:    "callers wait for ever",
-		edits:   []edit{{"context.WithTimeoutCause(ctx, Patience, errPatience)", "context.WithCancel(ctx)"}},
+		edits:   []edit{{"context.WithTimeoutCause(ctx, patience, errPatience)", "context.WithCancel(ctx)"}},
 		profile: "loss", seed: 1, breaks: "I5",
 	},
 	{
 		name:    "a flight that Close does not end",
-		edits:   []edit{{"\tcase <-t.C:\n\t\treturn true\n\tcase <-m.closing:", "\tcase <-t.C:\n\t\treturn true\n\tcase <-make(chan struct{}):"}},
+		edits:   []edit{{"\tcase <-t.C:\n\t\treturn true\n\tcase <-m.live.Done():", "\tcase <-t.C:\n\t\treturn true\n\tcase <-make(chan struct{}):"}},
 		profile: "deploy", seed: 8, breaks: "I8",
 	},
 	{
 		name:    "a disconnect that writes nothing over a tombstone",
-		edits:   []edit{{"case again && gr.Status == statusDisconnected:", "case gr.Status == statusDisconnected:"}},
+		edits:   []edit{{"case n > 0 && gr.Status == statusDisconnected:", "case gr.Status == statusDisconnected:"}},
 		profile: "store", seed: 246, breaks: "I4",
 	},
 	{
@@ -231,5 +231,87 @@ var mutations = []mutation{
 		name:    "one look at whose tokens live",
 		edits:   []edit{{"case in.Active && last == active:", "case in.Active:"}},
 		profile: "store", seed: 1, breaks: "I3",
+	},
+	{
+		name:    "R1 an intent is left alone for one's own lease",
+		edits:   []edit{{"return max(t.intentLease, in.Lease)", "return t.intentLease"}},
+		profile: "timeouts", seed: 32, breaks: "I1 I2",
+	},
+	{
+		name:    "R2 a tombstone without a date",
+		edits:   []edit{{"max(gr.Generation, remembered.Generation, m.tombstoneDate(ctx, gr).UnixMilli()) + 1", "max(gr.Generation, remembered.Generation) + 1"}},
+		profile: "lostlogin", seed: 20, breaks: "I4",
+	},
+	{
+		name:    "R3 a token is as old as its answer",
+		edits:   []edit{{"= t.Access, t.Issued, ", "= t.Access, t.Date, "}},
+		profile: "latedate", seed: 1, breaks: "I3",
+	},
+	{
+		name:    "R4 a newborn is judged dead",
+		edits:   []edit{{"if e.active.Load() == gr.Generation || ", "if true || "}},
+		profile: "lag", seed: 1, breaks: "I9",
+	},
+	{
+		name:    "R5 no answer is waited for after RefreshTimeout",
+		edits:   []edit{{"case v == blind, v == active && last == active, ", "case true, "}},
+		profile: "answers", seed: 4, breaks: "I3",
+	},
+	{
+		name:    "R5 an answer is waited for under an old intent",
+		edits:   []edit{{"case v == inactive && f.e.watch.provenSpent:", "case false:"}},
+		profile: "answers", seed: 1, breaks: "I1 I2 I3",
+	},
+	{
+		name:    "R5 what is queued is delivered",
+		edits:   []edit{{"conn.Reset()\n", "conn.Close()\n"}},
+		profile: "stuck", seed: 1, breaks: "I1 I2",
+	},
+	{
+		name: "R6 the budget begins before the connection",
+		edits: []edit{
+			{"conn, err := f.connect()\n", "began := f.m.clock.Now()\n\tconn, err := f.connect()\n"},
+			{"began := f.m.clock.Now()\n\tstop :=", "stop :="},
+		},
+		profile: "dials", seed: 1, breaks: "I5",
+	},
+	{
+		name: "R8 a flight goes on though nobody waits",
+		edits: []edit{
+			{"left, wanted := until-f.m.now(), f.unwanted()", "left, wanted := until-f.m.now(), until-f.m.now()"},
+			{"case wanted <= 0:", "case false:"},
+			{"max(lease, min(lease<<min(f.inTheDark, 10), longestPause))", "lease"},
+		},
+		profile: "down", seed: 1, breaks: "I9",
+	},
+	{
+		name:    "R10 a clock of ours is believed before the server has said the time",
+		edits:   []edit{{"f.m.learnTime(f.ctx, f.gr.Access)\n", ""}},
+		profile: "clocks", seed: 7, breaks: "I9",
+	},
+	{
+		name:    "R11 a 429 is about one grant",
+		edits:   []edit{{"if wait > 0 {\n\t\tm.pausedUntil", "if false {\n\t\tm.pausedUntil"}},
+		profile: "throttle", seed: 1, breaks: "I9",
+	},
+	{
+		name:    "R11 one look ends a grant without refresh token",
+		edits:   []edit{{"case once, f.gr.ExpiryKnown", "case true, f.gr.ExpiryKnown"}},
+		profile: "norefresh", seed: 10, breaks: "I3",
+	},
+	{
+		name:    "R12 a login loops on a store that conflicts",
+		edits:   []edit{{"if n <= 3 {\n\t\treturn nil", "if true {\n\t\treturn nil"}},
+		profile: "conflicts", seed: 4, breaks: "I9",
+	},
+	{
+		name:    "R12 callers wait for a store that hangs",
+		edits:   []edit{{"time.AfterFunc(slowStore, f.offer)", "time.AfterFunc(time.Hour, f.offer)"}},
+		profile: "hangs", seed: 4, breaks: "I5",
+	},
+	{
+		name:    "R12 a flight waits for who takes its reports",
+		edits:   []edit{{"m.reports.add(func() { m.report(ctx, r) }, r.Kind == Lost || r.Kind == Repaired)", "m.report(ctx, r)"}},
+		profile: "reentrant", seed: 1, breaks: "I6",
 	},
 }

@@ -46,7 +46,7 @@ type profile struct {
 	noRefresh bool          // logins bring no refresh token
 	strict    bool          // a lost login excuses nothing but the loss of a login
 
-	ahead string // the amendments of the protocol without which it fails
+	ahead string // what the protocol does not withstand yet
 }
 
 var profiles = []profile{
@@ -72,28 +72,28 @@ var profiles = []profile{
 	{name: "stall", clock: true, pause: 0.06, loseRequest: 0.4},
 	{name: "pausechurn", clock: true, pause: 0.05, churn: true},
 	{name: "late", clock: true, landLate: 0.15, loseAnswer: 0.05},
-	{name: "timeouts", clock: true, timeouts: true, slowest: 100 * time.Second, ahead: "R1"},
+	{name: "timeouts", clock: true, timeouts: true, slowest: 100 * time.Second},
 	{name: "latedate", clock: true, slow: 0.5, crash: 0.02, loseRequest: 0.1},
 	{name: "dials", clock: true, dials: 9 * time.Second},
 	{name: "farserver", clock: true, slowDial: 0.5, loseRequest: 0.1, crash: 0.01},
-	{name: "clocks", clock: true, clocks: true, ahead: "R10"},
-	{name: "suspend", pause: 0.03, suspend: true, clocks: true, ahead: "R10"},
+	{name: "clocks", clock: true, clocks: true},
+	{name: "suspend", pause: 0.03, suspend: true, clocks: true, ahead: "a call that was under way while the process was suspended"},
 	{name: "keys", clock: true, keys: true, deploys: true, churn: true, loseRequest: 0.1},
-	{name: "newkey", clock: true, newKey: true, slowPOST: true, churn: true, ahead: "R12"},
+	{name: "newkey", clock: true, newKey: true, slowPOST: true, churn: true, ahead: "a login over a record that no key opens"},
 	{name: "formats", clock: true, formats: true, deploys: true, crash: 0.02, loseRequest: 0.1, churn: true},
-	{name: "lag", clock: true, lag: true, churn: true, ahead: "R4"},
-	{name: "lostlogin", clock: true, loseWrite: 0.15, churn: true, strict: true, ahead: "R2"},
+	{name: "lag", clock: true, lag: true, churn: true},
+	{name: "lostlogin", clock: true, loseWrite: 0.15, churn: true, strict: true},
 	{name: "stuck", clock: true, stuck: 0.4, leave: true},
-	{name: "answers", clock: true, answers: 0.3, ahead: "R5"},
-	{name: "throttle", clock: true, throttle: true, ahead: "R11"},
-	{name: "conflicts", clock: true, conflicts: true, churn: true, ahead: "R12"},
-	{name: "hangs", clock: true, hangs: true, ahead: "R12"},
-	{name: "down", clock: true, down: true, ahead: "R8 R11"},
+	{name: "answers", clock: true, answers: 0.3},
+	{name: "throttle", clock: true, throttle: true},
+	{name: "conflicts", clock: true, conflicts: true, churn: true},
+	{name: "hangs", clock: true, hangs: true, ahead: "R12 in full"},
+	{name: "down", clock: true, down: true},
 	{name: "leave", clock: true, leave: true, loseRequest: 0.1, loseAnswer: 0.05, slow: 0.1},
-	{name: "reentrant", clock: true, loseRequest: 0.1, refuseRequest: 0.2, reentrant: true, ahead: "R12"},
-	{name: "norefresh", clock: true, noRefresh: true, lie: 0.5, ahead: "R11"},
+	{name: "reentrant", clock: true, loseRequest: 0.1, refuseRequest: 0.2, reentrant: true},
+	{name: "norefresh", clock: true, noRefresh: true, lie: 0.5},
 	{name: "storm", clock: true, timeouts: true, slowest: 25 * time.Second, clocks: true, keys: true, formats: true, stuck: 0.03, answers: 0.05, slow: 0.1, crash: 0.01,
-		pause: 0.01, suspend: true, slowDial: 0.1, loseRequest: 0.05, loseAnswer: 0.03, failWrite: 0.03, lateWrite: 0.03, ambiguous: 0.03, churn: true, ahead: "R1 R5 R10"},
+		pause: 0.01, suspend: true, slowDial: 0.1, loseRequest: 0.05, loseAnswer: 0.03, failWrite: 0.03, lateWrite: 0.03, ambiguous: 0.03, churn: true, ahead: "the same as suspend"},
 	{name: "mixed", clock: true, crash: 0.01, pause: 0.02, refuseDial: 0.03, slowDial: 0.03, loseRequest: 0.06, refuseRequest: 0.06, loseAnswer: 0.06, slow: 0.05, odd: 0.05, lie: 0.02,
 		landLate: 0.02, slowStore: 0.01, failWrite: 0.04, lateWrite: 0.04, ambiguous: 0.05, loseWrite: 0.01, outages: true, churn: true},
 }
@@ -107,12 +107,12 @@ func profileNamed(name string) (profile, bool) {
 	return profile{}, false
 }
 
-// waits names what a failure waits for.
+// waits names what is known about a failure.
 func (p profile) waits() string {
 	if p.ahead == "" {
 		return ""
 	}
-	return " (known: it waits for " + p.ahead + ")"
+	return " (known: " + p.ahead + ")"
 }
 
 // churnRate is how likely it is that somebody logs in or disconnects instead of
