@@ -46,7 +46,8 @@ var mutations = []mutation{
 		name: "V1 a clock of ours compared across machines",
 		edits: []edit{
 			{"Lease: f.m.intentLease, Started: time.Now(), ", "Lease: f.m.intentLease, Started: time.Now().Add(-time.Hour), "}, // the writer's clock is behind
-			{"if f.e.watch.foreign(f.gr.Intent.ID, f.m.now()) < f.m.leaseOf(f.gr.Intent) {", "if f.e.watch.foreign(f.gr.Intent.ID, f.m.now()) < f.m.leaseOf(f.gr.Intent) && time.Since(f.gr.Intent.Started) < f.m.intentLease+5*time.Minute {"},
+			{"if f.e.watch.foreign(f.gr.Intent.ID, f.m.now()) < f.m.leaseOf(f.gr.Intent) {", "if f.e.watch.foreign(f.gr.Intent.ID, f.m.now()) < f.m.leaseOf(f.gr.Intent) && f.gr.Intent.young(f.m.intentLease) {"},
+			{"const maxAttempts = 3", "const maxAttempts = 3\n\nfunc (in *intent) young(age time.Duration) bool { return time.Since(in.Started) < age+5*time.Minute }"},
 		},
 		profile: "hopeless", seed: 828, breaks: "I1 I2",
 	},
