@@ -72,7 +72,8 @@ const dateResolution = time.Second
 // its request began. It returns that time, or false if the header is no date.
 //
 // The server made the answer at some moment within took, so its time is now
-// between date and date+took. An estimate within these bounds stays.
+// between date and date+took. An estimate within these bounds stays; the first one
+// is the latest of them, so that no token is believed to live longer than it may.
 func (s *ServerClock) Read(header string, took time.Duration) (date time.Time, ok bool) {
 	date, err := http.ParseTime(header)
 	if err != nil {
@@ -80,7 +81,7 @@ func (s *ServerClock) Read(header string, took time.Duration) (date time.Time, o
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	server := date
+	server := date.Add(took)
 	if s.known {
 		server = s.estimate()
 		if latest := date.Add(took + dateResolution); server.Before(date) {

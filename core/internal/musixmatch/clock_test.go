@@ -42,6 +42,15 @@ func TestServerClockFollowsTheServer(t *testing.T) {
 	require.Equal(t, time.Hour, now.Sub(at), "the machine was suspended")
 }
 
+func TestServerClockBeginsWithTheLatestMoment(t *testing.T) {
+	h := &hands{wall: time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)}
+	s := NewServerClock(h.clock())
+	at, ok := s.Read("Mon, 02 Jan 2006 15:04:05 GMT", 3*time.Minute)
+	require.True(t, ok)
+	now, _ := s.Now()
+	require.Equal(t, 3*time.Minute, now.Sub(at), "the machine may have been suspended since the answer was made")
+}
+
 func TestServerClockBelievesNoLateAnswer(t *testing.T) {
 	h := &hands{wall: time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)}
 	s := NewServerClock(h.clock())

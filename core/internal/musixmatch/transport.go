@@ -77,8 +77,8 @@ type gate struct {
 	may    func() bool // nil: always
 	stands func()      // is told that the connection stands, and may wait; or nil
 	state  atomic.Int32
-	passed atomic.Int64 // when, by the monotonic clock
-	reused atomic.Bool  // the connection has been idle
+	passed atomic.Pointer[Moment] // when
+	reused atomic.Bool            // the connection has been idle
 	conn   atomic.Pointer[gatedConn]
 }
 
@@ -94,7 +94,8 @@ func (g *gate) pass() error {
 	if g.may != nil && !g.may() {
 		return errTooLate
 	}
-	g.passed.Store(int64(g.clock.Elapsed()))
+	now := g.clock.Now()
+	g.passed.Store(&now)
 	if !g.state.CompareAndSwap(gateShut, gatePassed) {
 		return errTooLate
 	}
@@ -102,7 +103,12 @@ func (g *gate) pass() error {
 }
 
 // since is the time since the first byte.
-func (g *gate) since() time.Duration { return g.clock.Elapsed() - time.Duration(g.passed.Load()) }
+func (g *gate) since() time.Duration {
+	if passed := g.passed.Load(); passed != nil {
+		return g.clock.Since(*passed)
+	}
+	return 0
+}
 
 // withdraw shuts the gate for good and reports whether a byte may have passed.
 func (g *gate) withdraw() (sent bool) {
