@@ -73,7 +73,7 @@ var profiles = []profile{
 	{name: "pausechurn", clock: true, pause: 0.05, churn: true},
 	{name: "late", clock: true, landLate: 0.15, loseAnswer: 0.05},
 	{name: "timeouts", clock: true, timeouts: true, slowest: 100 * time.Second},
-	{name: "latedate", clock: true, slow: 0.5, crash: 0.02, loseRequest: 0.1},
+	{name: "latedate", clock: true, slow: 0.6, crash: 0.05, loseRequest: 0.4},
 	{name: "dials", clock: true, dials: 9 * time.Second},
 	{name: "farserver", clock: true, slowDial: 0.5, loseRequest: 0.1, crash: 0.01},
 	{name: "clocks", clock: true, clocks: true},
