@@ -204,6 +204,7 @@ func TestClientReplaysBodies(t *testing.T) {
 		}
 		require.Equal(t, []string{"lyrics", "lyrics"}, bodies)
 
+		synctest.Wait() // for the probe of the new token
 		w.srv.ExpireAccessTokens(alice)
 		w.srv.ResetRequests()
 		resp, err = client.Post(w.srv.APIURL()+"/whoami", "text/plain", io.MultiReader(strings.NewReader("lyrics")))

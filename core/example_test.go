@@ -176,6 +176,9 @@ func ExampleAuth_Client() {
 	call()
 	musixmatch.ExpireAccessTokens(userID) // a refresh, and nobody notices
 	call()
+	if err := auth.Verify(ctx, userID); err != nil {
+		log.Fatal(err)
+	}
 	musixmatch.Revoke(userID) // the user withdraws consent
 	call()
 	// Output:

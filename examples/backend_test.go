@@ -46,14 +46,16 @@ func TestWorkerBesideTheDemo(t *testing.T) {
 	env := []string{"MXM_STORE=" + sharedStores["sqlite"](t), "MXM_KEYS=" + goodKey}
 	app := startDemo(t, "nethttp", srv, env...)
 	var users []string
+	srv.Configure(func(s *mxmtest.Settings) { s.AccessLifetime = time.Second }) // of the first three
 	for i := range 6 {
+		if i == 3 {
+			srv.Configure(func(s *mxmtest.Settings) { s.AccessLifetime = time.Hour })
+		}
 		users = append(users, userID(i))
 		srv.SignInAs(userID(i))
 		signIn(t, browser(t), app.URL)
 	}
-	for _, u := range users[:3] {
-		srv.ExpireAccessTokens(u)
-	}
+	time.Sleep(3 * time.Second)
 	srv.Revoke(users[4])
 	list := append([]string{"mxm:900000000000000000009"}, users...) // one who never connected
 	worker := command(t, "worker", live(srv, append(env, "MXM_USERS="+strings.Join(list, ","))...)...)

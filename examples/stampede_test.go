@@ -102,6 +102,7 @@ func stampede(t *testing.T, processes int, reuse mxmtest.ReusePolicy, env ...str
 	srv := newServer(t)
 	srv.Configure(func(s *mxmtest.Settings) { s.Reuse = reuse })
 	env = append(env, "MXM_IDLE_TIMEOUT=20s") // rewrites sessions every two seconds
+	env = append(env, "MXM_REFRESH_TIMEOUT=4s")
 	apps := []*process{startDemo(t, "nethttp", srv, env...)}
 	for len(apps) < processes {
 		apps = append(apps, startTwin(t, apps[0], srv, env...))
@@ -112,6 +113,7 @@ func stampede(t *testing.T, processes int, reuse mxmtest.ReusePolicy, env ...str
 	began := time.Now()
 	var answers tally
 	for range expiries {
+		time.Sleep(2100 * time.Millisecond) // a token that is newer is not believed to be dead: half of RefreshTimeout
 		for i := range users {
 			srv.ExpireAccessTokens(userID(i))
 		}
@@ -221,12 +223,18 @@ func chaos(t *testing.T, engine string, instances int, kill bool) {
 	if kill {
 		every = 200 * time.Millisecond // so that a kill meets few of them, and the floor is worth comparing with
 	}
+	var started atomic.Int64 // when the last process was
+	started.Store(time.Now().UnixNano())
 	load.Go(func() {
 		for n := 0; ; n++ {
 			select {
 			case <-stop:
 				return
 			case <-time.After(every):
+				// A process believes no token to be dead that it has not known for half a second.
+				if time.Since(time.Unix(0, started.Load())) < 800*time.Millisecond {
+					continue
+				}
 				expired[userID(n)] = append(expired[userID(n)], time.Now())
 				srv.ExpireAccessTokens(userID(n))
 			}
@@ -242,6 +250,8 @@ func chaos(t *testing.T, engine string, instances int, kill bool) {
 		old := apps[i].Load()
 		next := startTwin(t, first, srv, env...)
 		apps[i].Store(next)
+		started.Store(time.Now().UnixNano())
+		time.Sleep(1500 * time.Millisecond)
 		if kill {
 			kills = append(kills, time.Now())
 			old.kill()

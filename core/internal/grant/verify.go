@@ -24,6 +24,9 @@ func (m *Manager) Verify(ctx context.Context, sub string) error {
 			return unavailable(err)
 		}
 		if in.Active && in.Sub == sub {
+			if e := m.entries.find(sub); e != nil {
+				e.active.Store(res.served.generation)
+			}
 			return nil
 		}
 		if in.Active {
