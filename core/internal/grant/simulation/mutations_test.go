@@ -115,7 +115,7 @@ var mutations = []mutation{
 	},
 	{
 		name:    "V10c dead tokens written over live ones",
-		edits:   []edit{{"case stored.Generation > old: // a taker's replay succeeded, and so did our refresh\n\t\treturn askServer", "case stored.Generation > old:\n\t\treturn overwrite"}},
+		edits:   []edit{{"\t\treturn askServer\n", "\t\treturn overwrite\n"}},
 		profile: "pausegrace", seed: 74, breaks: "I1 I2 I3",
 	},
 	{
@@ -213,7 +213,7 @@ var mutations = []mutation{
 	},
 	{
 		name:    "callers wait for ever",
-		edits:   []edit{{"context.WithTimeoutCause(ctx, patience, errPatience)", "context.WithCancel(ctx)"}},
+		edits:   []edit{{"ctx, cancel := WithPatience(ctx)\n\tdefer cancel()\n\ttimer", "ctx, cancel := context.WithCancel(ctx)\n\tdefer cancel()\n\ttimer"}},
 		profile: "loss", seed: 1, breaks: "I5",
 	},
 	{
