@@ -24,7 +24,7 @@ type served struct {
 
 // wallEvery is how rarely the wall clock is asked on the hot path, where it
 // would be most of the cost: after so much monotonic time, or when none has passed.
-const wallEvery = 50 * time.Millisecond
+const wallEvery = time.Millisecond
 
 func (m *Manager) isFresh(s *served) bool {
 	elapsed := m.clock.Elapsed()

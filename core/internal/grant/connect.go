@@ -68,7 +68,7 @@ func (f *flight) hangUp() {
 	d.cancel()
 	go func() {
 		<-d.stands
-		if d.err == nil {
+		if d.conn != nil {
 			d.conn.Close()
 		}
 	}()

@@ -36,6 +36,7 @@ type entry struct {
 	retryAt  time.Duration // no POST before
 	refused  error         // what the server refused definitely, or nil
 
+	opened     atomic.Pointer[opened]
 	unverified atomic.Int64 // the generation whose sub could not be asked for
 	active     atomic.Int64 // the generation whose access token was active at token-metadata
 }

@@ -47,7 +47,7 @@ func (m *Manager) Import(ctx context.Context, refreshToken string) (userID strin
 		if userID != "" || err != nil {
 			return userID, err
 		}
-		if version != "" && version == last { // another instance is at it, or the store cannot be written
+		if n > 1 && version == last { // another instance is at it, or the store cannot be written
 			select {
 			case <-ctx.Done():
 			case <-time.After(m.backoff(n)):

@@ -102,18 +102,24 @@ func (g *records) find(ctx context.Context, sub string) (gr grant, version strin
 	if err != nil || !found {
 		return grant{}, "", false, err
 	}
+	gr, err = g.open(sub, key, rec)
+	return gr, rec.Version, true, err
+}
+
+// open reads what is in rec, which was found at key.
+func (g *records) open(sub, key string, rec Record) (gr grant, err error) {
 	plain, err := g.keys.Open(grantPurpose, key, rec.Data)
 	if err != nil {
-		return grant{}, rec.Version, true, err
+		return grant{}, err
 	}
 	if err := json.Unmarshal(plain, &gr); err != nil {
-		return grant{}, rec.Version, true, errors.New("the record is not a grant")
+		return grant{}, errors.New("the record is not a grant")
 	}
 	if gr.BaseURL != g.baseURL || gr.ClientID != g.clientID || gr.Sub != sub {
-		return grant{}, rec.Version, true, errors.New("the record belongs to another grant")
+		return grant{}, errors.New("the record belongs to another grant")
 	}
 	gr.BaseURL, gr.ClientID, gr.Sub = g.baseURL, g.clientID, sub // one copy of each in memory
-	return gr, rec.Version, true, nil
+	return gr, nil
 }
 
 // commit stores gr over the version old and returns the version it wrote.

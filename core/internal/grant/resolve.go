@@ -98,14 +98,18 @@ func (f *flight) resolveBlind() step {
 	if f.e.attempts.of(f.gr.Intent) == nil {
 		due = f.e.watch.since + 4*lease
 	}
-	if !f.hold(due - f.m.now()) {
-		return f.land(result{err: unavailable(errInDoubt)})
+	for left := due - f.m.now(); ; left = due - f.m.now() {
+		if !f.hold(min(left, f.m.intentLease)) {
+			return f.land(result{err: unavailable(errInDoubt)})
+		}
+		if same, next := f.unchanged(); !same {
+			return next // somebody may have signed in or disconnected
+		}
+		if left <= f.m.intentLease {
+			f.inTheDark++
+			return f.announce
+		}
 	}
-	if same, next := f.unchanged(); !same {
-		return next
-	}
-	f.inTheDark++
-	return f.announce
 }
 
 // unchanged reads the record again. If it is not the one that is in doubt, or

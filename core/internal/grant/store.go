@@ -8,15 +8,36 @@ import (
 	"github.com/mxmconnect/mxmconnect/core/internal/seal"
 )
 
-// read reads the record. A version comes with a record that does not open, too.
+// opened is a record that was opened before. No other record ever has its version.
+type opened struct {
+	version string
+	gr      grant
+}
+
+// read reads the record, and opens it if it is not the one that was opened last.
 func (f *flight) read() (found bool, err error) {
 	ctx, cancel := context.WithTimeout(f.ctx, storeTimeout)
 	defer cancel()
-	gr, version, found, err := f.m.records.find(ctx, f.e.sub)
-	if err == nil {
-		f.gr, f.version = gr, version
+	key := f.m.records.key(f.e.sub)
+	rec, found, err := f.m.records.load(ctx, key)
+	if err != nil {
+		return found, err
 	}
-	return found, err
+	if !found {
+		f.gr, f.version = grant{}, ""
+		return false, nil
+	}
+	last := f.e.opened.Load()
+	if last == nil || last.version != rec.Version {
+		gr, err := f.m.records.open(f.e.sub, key, rec)
+		if err != nil {
+			return true, err
+		}
+		last = &opened{rec.Version, gr}
+		f.e.opened.Store(last)
+	}
+	f.gr, f.version = last.gr, last.version
+	return true, nil
 }
 
 func reasonOf(storeErr error) string {

@@ -63,6 +63,7 @@ func StartMariaDB(t testing.TB, settings ...string) *MariaDB {
 	cmd := exec.Command(install, "--no-defaults", "--datadir="+dir, "--auth-root-authentication-method=normal",
 		"--skip-test-db", "--skip-name-resolve", "--extra-file="+users, small)
 	cmd.SysProcAttr, cmd.Dir = attr, root
+	cmd.Env = append(os.Environ(), "TMPDIR="+root) // two that share one remove each other's tables
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("mariadb-install-db: %v\n%s", err, out)
 	}
@@ -70,7 +71,7 @@ func StartMariaDB(t testing.TB, settings ...string) *MariaDB {
 	m := &MariaDB{Dir: dir}
 	m.Process = Process{
 		Addr: addr, t: t, path: path, attr: attr, stop: syscall.SIGTERM,
-		args: append([]string{"--no-defaults", "--datadir=" + dir, "--bind-address=127.0.0.1", "--port=" + port,
+		args: append([]string{"--no-defaults", "--datadir=" + dir, "--tmpdir=" + root, "--bind-address=127.0.0.1", "--port=" + port,
 			"--socket=" + filepath.Join(root, "socket"), "--pid-file=" + filepath.Join(root, "pid"), "--skip-name-resolve",
 			small, "--innodb-buffer-pool-size=32M", "--log-bin=log", "--sync-binlog=1",
 			fmt.Sprint("--server-id=", serverID.Add(1))}, settings...),

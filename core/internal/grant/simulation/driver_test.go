@@ -205,7 +205,9 @@ func (w *world) handedOut(p *process, u *user, token string) {
 		w.wrong("I7", "", "%s hands out the token of somebody else for %s", p, u)
 		return
 	}
-	p.served[u] = a
+	if p.served[u] != a {
+		p.served[u], p.servedFrom[u] = a, time.Now()
+	}
 	w.judgeServed(p, u, a)
 }
 

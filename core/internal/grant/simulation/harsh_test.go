@@ -128,7 +128,7 @@ func (w *world) judgeServed(p *process, u *user, a *access) {
 // that the process had lived. w.mu is held.
 func (w *world) judgeWait(p *process, u *user, kind string, began time.Time) {
 	now, a := time.Now(), p.served[u]
-	if !w.profile.hangs || kind != "Token" || now.Sub(began) < 1500*time.Millisecond || a == nil || !a.live(now) || w.presentedAt.After(began.Add(-time.Second)) {
+	if !w.profile.hangs || kind != "Token" || now.Sub(began) < 1500*time.Millisecond || a == nil || p.servedFrom[u].After(began) || !a.live(now) || w.presentedAt.After(began.Add(-time.Second)) {
 		return
 	}
 	if u.slot.now().content.Intent == nil && u.slot.now().content.Access == a.value {

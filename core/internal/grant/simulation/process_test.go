@@ -39,6 +39,7 @@ type process struct {
 	quietTill  time.Time   // the server has said 429, and when it may be asked again
 	commits    []time.Time // the last ones
 	served     map[*user]*access
+	servedFrom map[*user]time.Time
 	refreshed  map[*user]time.Time // when it last said so
 	again      int
 	askedAgain time.Time
@@ -95,7 +96,7 @@ func (p *process) lease() time.Duration { return p.timeout * 3 / 2 }
 // begin starts the next life of an instance.
 func (w *world) begin(index int) *process {
 	w.mu.Lock()
-	p := &process{w: w, index: index, life: w.lives[index], steps: map[step]int{}, served: map[*user]*access{}, refreshed: map[*user]time.Time{}, timeout: 30 * time.Second, keys: keyring}
+	p := &process{w: w, index: index, life: w.lives[index], steps: map[step]int{}, served: map[*user]*access{}, servedFrom: map[*user]time.Time{}, refreshed: map[*user]time.Time{}, timeout: 30 * time.Second, keys: keyring}
 	w.lives[index]++
 	w.configure(p)
 	w.mu.Unlock()
