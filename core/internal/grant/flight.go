@@ -92,6 +92,9 @@ func (m *Manager) token(ctx context.Context, sub, rejected string) result {
 		if res.err == nil && res.served.token.AccessToken == rejected && (res.verdict == noVerdict || f.rejected != rejected) {
 			continue // the flight was not about this token: now begin one that is
 		}
+		if res.verdict == noAnswer && rejected == "" && m.clock.Since(res.served.at) >= res.served.valid {
+			continue // it was about a 401, and nobody could say anything about a token that has expired
+		}
 		return res
 	}
 }
