@@ -22,7 +22,7 @@ import (
 // that of the fault matrix: answers are late, servers lag, instances and clocks
 // differ, networks are slow and hooks call back.
 func TestHarsherWorld(t *testing.T) {
-	for _, group := range []tests{harshServer, harshDeployment, harshHost, harshCallers} {
+	for _, group := range []tests{harshServer, harshDeployment, harshHost, harshCallers, harshMoments} {
 		for name, test := range group {
 			t.Run(name, func(t *testing.T) { inBubble(t, test) })
 		}

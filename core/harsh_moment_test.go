@@ -1,0 +1,59 @@
+package core_test
+
+import (
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/mxmconnect/mxmconnect/core/mxmtest"
+)
+
+// late signs alice in and begins a refresh whose answer comes so late.
+func (w *world) late(a *instance, answer time.Duration) (began time.Time) {
+	w.signIn(a)
+	a.token(w.t)
+	untilDue()
+	w.srv.Fail(mxmtest.Token, mxmtest.SlowResponse(answer), mxmtest.Grant("refresh_token"))
+	began = time.Now()
+	go a.leave(w.t, time.Second)
+	return began
+}
+
+// Two things go wrong at one moment.
+var harshMoments = tests{
+	"the store fails when the intent of a late answer is renewed": func(t *testing.T, w *world) {
+		a := w.start()
+		began := w.late(a, 70*time.Second)
+		a.store.watch(func(c storeCall) error {
+			if since := time.Since(began); since > 40*time.Second && since < 50*time.Second {
+				return errStoreDown
+			}
+			return c.do()
+		})
+		time.Sleep(100 * time.Second)
+		a.token(t)
+		w.unharmed(1, a)
+	},
+	"a renewal that failed takes place later": func(t *testing.T, w *world) {
+		a := w.start()
+		began := w.late(a, 80*time.Second)
+		var landed atomic.Bool
+		a.store.watch(func(c storeCall) error {
+			if since := time.Since(began); since > 40*time.Second && since < 50*time.Second {
+				if c.op == "commit" && landed.CompareAndSwap(false, true) {
+					time.AfterFunc(time.Millisecond, func() { c.late() })
+				}
+				return errStoreDown
+			}
+			return c.do()
+		})
+		time.Sleep(time.Minute)
+		require.True(t, landed.Load())
+		require.Len(t, w.refreshes(), 1, "it announced no other POST")
+		time.Sleep(time.Minute)
+		a.token(t)
+		w.unharmed(1, a)
+	},
+}
