@@ -1,6 +1,7 @@
 package core_test
 
 import (
+	"context"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -35,6 +36,13 @@ var harshMoments = tests{
 		time.Sleep(100 * time.Second)
 		a.token(t)
 		w.unharmed(1, a)
+	},
+	"Close comes while an answer that exists is late": func(t *testing.T, w *world) {
+		a := w.start()
+		w.late(a, 70*time.Second)
+		time.Sleep(50 * time.Second)
+		require.NoError(t, a.Close(context.Background()))
+		w.unharmed(1, w.start())
 	},
 	"a renewal that failed takes place later": func(t *testing.T, w *world) {
 		a := w.start()

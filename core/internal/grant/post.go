@@ -181,7 +181,7 @@ func (f *flight) readOn(conn Conn, answers <-chan musixmatch.Answer, own *ownInt
 	apart := f.m.waitOf(f.gr.Intent)
 	last := noVerdict
 	for {
-		v := f.m.probe(f.ctx, f.gr, f.e.watch.seen)
+		v := f.m.probeNow(f.ctx, f.gr, f.e.watch.seen)
 		f.e.watch.probed(v, f.m.now(), apart)
 		waited := f.m.now() - sent
 		switch {
