@@ -272,6 +272,7 @@ func (f *flight) unspent(own *ownIntent, next step) step {
 		return f.resolve
 	}
 	f.sentIntent, own.sent = false, false
+	f.offer() // the old token lives
 	_, _ = f.clear()
 	return next()
 }
