@@ -108,7 +108,10 @@ type dated struct {
 func (d *dated) note(date time.Time, now time.Duration) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.date, d.at = date, now
+	// An answer that was under way for long says less than one before it.
+	if age := now - d.at; d.at == 0 || age > time.Minute || date.After(d.date.Add(age)) {
+		d.date, d.at = date, now
+	}
 }
 
 // latest returns the server's time by an answer of the last minute.
