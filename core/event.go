@@ -71,8 +71,11 @@ type Event struct {
 	Err    error         // the cause of a failure, or nil
 }
 
-// emit logs the event and hands it to Config.OnEvent.
+// emit logs the event and hands it to Config.OnEvent. A panic of either ends
+// nothing that the event is about.
 func (a *Auth) emit(ctx context.Context, e Event) {
+	var bug error
+	defer recovery.Catch(&bug)
 	level := slog.LevelInfo
 	switch e.Kind {
 	case EventLoginFailed, EventRefreshFailed, EventReconnect, EventRepaired:

@@ -22,7 +22,7 @@ import (
 // that of the fault matrix: answers are late, servers lag, instances and clocks
 // differ, networks are slow and hooks call back.
 func TestHarsherWorld(t *testing.T) {
-	for _, group := range []tests{harshServer, harshDeployment, harshHost, harshCallers} {
+	for _, group := range []tests{harshServer, harshDeployment, harshHost, harshCallers, harshMoments} {
 		for name, test := range group {
 			t.Run(name, func(t *testing.T) { inBubble(t, test) })
 		}
@@ -262,6 +262,21 @@ var harshHost = tests{
 		b := w.start()
 		require.True(t, w.srv.IsLive(b.token(t)))
 		w.unharmed(1, b)
+	},
+	"neither does it to a second user, who is asked for at once": func(t *testing.T, w *world) {
+		w.srv.Configure(func(s *mxmtest.Settings) { s.DateSkew = 2 * time.Hour })
+		a := w.start()
+		w.signIn(a)
+		const bob = "mxm:100000000000000000002"
+		_, err := a.Import(t.Context(), w.srv.Issue(bob).RefreshToken)
+		require.NoError(t, err)
+		time.Sleep(61 * time.Minute)
+		w.srv.Fail(mxmtest.Metadata, mxmtest.SlowResponse(100*time.Millisecond), mxmtest.Always())
+		b := w.start()
+		go b.TokenSource(t.Context(), bob).Token()
+		time.Sleep(10 * time.Millisecond)
+		require.True(t, w.srv.IsLive(b.token(t)))
+		time.Sleep(time.Minute)
 	},
 	"Close does not wait behind introspections": func(t *testing.T, w *world) {
 		a := w.start()

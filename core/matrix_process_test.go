@@ -80,7 +80,7 @@ var processFaults = []fault{
 				}
 				return c.do()
 			})
-			require.ErrorIs(t, a.leave(t, time.Second), core.ErrUnavailable)
+			require.ErrorIs(t, a.leave(t, 400*time.Millisecond), core.ErrUnavailable)
 			time.Sleep(lease)
 			w.unharmed(1, a)
 		},

@@ -3,6 +3,8 @@ package core_test
 import (
 	"context"
 	"errors"
+	"log/slog"
+	"net"
 	"net/http"
 	"sync/atomic"
 	"testing"
@@ -60,6 +62,35 @@ func TestPanicsOfTheApplication(t *testing.T) {
 			time.Sleep(time.Minute)
 			w.unharmed(1, a)
 			require.Contains(t, w.log.text(), "OnEvent")
+		})
+	})
+	t.Run("dialler", func(t *testing.T) {
+		inBubble(t, func(t *testing.T, w *world) {
+			var armed atomic.Bool
+			a := w.start(func(c *core.Config) {
+				c.HTTPClient = &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
+					if armed.CompareAndSwap(true, false) {
+						panic("a bug of the dialler")
+					}
+					return w.net.dial(ctx, network, addr)
+				}}}
+			})
+			w.signIn(a)
+			time.Sleep(lease)
+			untilDue()
+			armed.Store(true)
+			a.token(t)
+			time.Sleep(time.Minute)
+			a.token(t)
+			require.False(t, armed.Load())
+			w.unharmed(1, a)
+		})
+	})
+	t.Run("logger, app token", func(t *testing.T) {
+		inBubble(t, func(t *testing.T, w *world) {
+			a := w.start(func(c *core.Config) { c.Logger = slog.New(panicHandler{}) })
+			_, err := a.AppTokenSource(t.Context()).Token()
+			require.NoError(t, err)
 		})
 	})
 	for name, after := range map[string]bool{"before the server": false, "after the server": true} {

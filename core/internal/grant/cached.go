@@ -95,16 +95,23 @@ func (f *flight) serveFor(s *served, d time.Duration) *served {
 // believed, and that clock may be wrong. Without an answer within a second the
 // token is served; a 401 corrects it.
 func (m *Manager) learnTime(ctx context.Context, access string) {
-	if _, known := m.server.Now(); known || access == "" {
-		return
-	}
-	last := m.timeAsked.Load()
-	now := int64(m.now())
-	if last != 0 && now-last < int64(m.confirmWait) || !m.timeAsked.CompareAndSwap(last, now) {
+	known := func() bool { _, known := m.server.Now(); return known }
+	if access == "" || known() {
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
+	select {
+	case m.timeSem <- struct{}{}: // one asks, and the others wait for the same answer
+		defer m.timeSem.release()
+	case <-ctx.Done():
+		return
+	}
+	last := time.Duration(m.timeAsked.Load())
+	if known() || last != 0 && m.now()-last < m.confirmWait {
+		return
+	}
+	m.timeAsked.Store(int64(m.now()))
 	if _, err := m.introspect(ctx, access); err == nil {
 		m.timeAsked.Store(0)
 	}

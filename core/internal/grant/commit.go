@@ -41,12 +41,14 @@ func (f *flight) commit(mine grant, t *musixmatch.Tokens, took time.Duration) st
 	old, received := f.gr, f.m.now()
 	lifted := false
 	for n := 1; ; n++ {
+		f.cache(mine) // the old one is dead: whoever waits no longer gets this
+		stop := f.offerIfSlow()
 		out, err := f.write(mine)
+		stop()
 		if out == writeDone {
 			return f.publish(old, mine, t, took, lifted)
 		}
 		if out == writeFailed {
-			f.cache(mine)
 			f.offer()
 			f.failed(ReasonUnavailable, err, 0)
 			time.Sleep(f.m.backoff(n))

@@ -88,6 +88,7 @@ type Manager struct {
 	refreshSem  semaphore // refreshes that move
 	postSem     semaphore // refreshes under way, those that hang included
 	probeSem    semaphore // introspections under way
+	timeSem     semaphore // of the one who asks for the server's time
 	calibration calibration
 
 	pausedUntil atomic.Int64 // on the process's clock
@@ -126,6 +127,7 @@ func New(o Options) *Manager {
 		refreshSem: make(semaphore, maxRefreshes),
 		probeSem:   make(semaphore, maxProbes),
 		postSem:    make(semaphore, maxPosts),
+		timeSem:    make(semaphore, 1),
 		live:       live,
 		stop:       stop,
 	}

@@ -181,18 +181,16 @@ func (f *flight) readOn(conn Conn, answers <-chan musixmatch.Answer, own *ownInt
 	apart := f.m.waitOf(f.gr.Intent)
 	last := noVerdict
 	for {
-		v := f.m.probe(f.ctx, f.gr, f.e.watch.seen)
+		v := f.m.probeNow(f.ctx, f.gr, f.e.watch.seen)
 		f.e.watch.probed(v, f.m.now(), apart)
 		waited := f.m.now() - sent
 		switch {
 		case v == blind, v == active && last == active, v != inactive && waited >= f.m.intentLease, waited >= 3*f.m.refreshTimeout:
 			return giveUp(f.resolve)
 		case v == inactive && f.e.watch.provenSpent:
-			renewed, out, _ := f.writeIntent(own.attempt)
-			if out != writeDone {
+			if !f.renew(own.attempt) {
 				return giveUp(f.find)
 			}
-			renewed.sent = true
 		}
 		last = v
 		next := time.NewTimer(min(apart, sent+3*f.m.refreshTimeout-f.m.now()))
@@ -211,6 +209,23 @@ func (f *flight) readOn(conn Conn, answers <-chan musixmatch.Answer, own *ownInt
 		case <-next.C:
 		}
 	}
+}
+
+// renew announces anew the POST that is under way. It reports false if the record
+// is not ours any more. A store that fails is asked again at the next look: the
+// answer is waited for two leases at the most, and a blind taker waits for four.
+func (f *flight) renew(attempt int) bool {
+	renewed, out, _ := f.writeIntent(attempt)
+	renewed.sent = true // there is no other POST; the write may take place though it failed
+	if out != writeConflict {
+		return true
+	}
+	gr, version := f.gr, f.version
+	if _, err := f.read(); err != nil || f.e.attempts.of(f.gr.Intent) != nil {
+		return true
+	}
+	f.gr, f.version = gr, version
+	return false
 }
 
 // answered goes on by what came of the POST.
@@ -257,6 +272,7 @@ func (f *flight) unspent(own *ownIntent, next step) step {
 		return f.resolve
 	}
 	f.sentIntent, own.sent = false, false
+	f.offer() // the old token lives
 	_, _ = f.clear()
 	return next()
 }

@@ -28,13 +28,22 @@ const (
 // which the token can have been issued, against the Date of this answer; or by the
 // token's whole life having passed here since seen, when this process first saw it.
 func (m *Manager) probe(ctx context.Context, gr grant, seen time.Duration) verdict {
+	return m.probeBy(m.introspect, ctx, gr, seen)
+}
+
+// probeNow is probe by introspectNow.
+func (m *Manager) probeNow(ctx context.Context, gr grant, seen time.Duration) verdict {
+	return m.probeBy(m.introspectNow, ctx, gr, seen)
+}
+
+func (m *Manager) probeBy(introspect func(context.Context, string) (musixmatch.Introspection, error), ctx context.Context, gr grant, seen time.Duration) verdict {
 	switch {
 	case gr.Access == "", !gr.ExpiryKnown, gr.NotRotated, m.calibration.off():
 		return blind
 	case m.now()-seen >= gr.ExpiresIn:
 		return blind
 	}
-	in, err := m.introspect(ctx, gr.Access)
+	in, err := introspect(ctx, gr.Access)
 	switch {
 	case err != nil:
 		return noAnswer
@@ -78,8 +87,8 @@ func (m *Manager) introspect(ctx context.Context, access string) (musixmatch.Int
 	return m.introspectNow(ctx, access)
 }
 
-// introspectNow asks for a flight that holds tokens which exist nowhere else. It
-// queues behind nobody.
+// introspectNow asks for a flight that holds tokens which exist nowhere else, or
+// waits for them. It queues behind nobody, and Close does not end it.
 func (m *Manager) introspectNow(ctx context.Context, access string) (musixmatch.Introspection, error) {
 	in, err := m.server.Introspect(ctx, access)
 	m.heed(err)
@@ -99,7 +108,10 @@ type dated struct {
 func (d *dated) note(date time.Time, now time.Duration) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.date, d.at = date, now
+	// An answer that was under way for long says less than one before it.
+	if age := now - d.at; d.at == 0 || age > time.Minute || date.After(d.date.Add(age)) {
+		d.date, d.at = date, now
+	}
 }
 
 // latest returns the server's time by an answer of the last minute.

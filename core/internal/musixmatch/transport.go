@@ -9,6 +9,8 @@ import (
 	"net/http/httptrace"
 	"sync/atomic"
 	"time"
+
+	"github.com/mxmconnect/mxmconnect/core/internal/recovery"
 )
 
 // newTransport takes the dialler, the proxy and the TLS settings of base, and
@@ -148,8 +150,9 @@ func find[T net.Conn](conn net.Conn) (none T) {
 type dialer = func(ctx context.Context, network, addr string) (net.Conn, error)
 
 func gatedDialer(dial dialer) dialer {
-	return func(ctx context.Context, network, addr string) (net.Conn, error) {
-		conn, err := dial(ctx, network, addr)
+	return func(ctx context.Context, network, addr string) (conn net.Conn, err error) {
+		defer recovery.Catch(&err) // net/http dials in a goroutine of its own
+		conn, err = dial(ctx, network, addr)
 		if err != nil {
 			return nil, err
 		}
