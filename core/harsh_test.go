@@ -123,6 +123,24 @@ var harshServer = tests{
 		time.Sleep(lease)
 		require.ErrorIs(t, a.tokenErr(t, time.Second), core.ErrReconnect)
 	},
+	"a token that was dead before the refresh says nothing about the refresh": func(t *testing.T, w *world) {
+		a := w.start()
+		w.signIn(a)
+		a.token(t)
+		time.Sleep(10 * time.Minute)
+		w.srv.ExpireAccessTokens(alice)
+		w.srv.Fail(mxmtest.Token, mxmtest.HTML(502), mxmtest.Times(2)) // neither reaches the server
+		for range 300 {
+			go func() {
+				if resp, err := w.whoami(a); err == nil {
+					resp.Body.Close()
+				}
+			}()
+			time.Sleep(time.Second)
+		}
+		require.Empty(t, a.kinds(core.EventReconnect))
+		a.token(t)
+	},
 	"an empty refresh token is none": func(t *testing.T, w *world) {
 		w.srv.Configure(func(s *mxmtest.Settings) { s.NoRotation = true })
 		a := w.start()

@@ -56,6 +56,9 @@ func (f *flight) writeIntent(attempt int) (own *ownIntent, out writeResult, err 
 	next := f.gr
 	next.Intent = in
 	next.MaxLease = max(next.MaxLease, in.Lease)
+	// The old access token is dead already, so it cannot say whether this refresh
+	// takes place: not here, and not to who takes over.
+	next.ExpiryKnown = next.ExpiryKnown && !f.e.watch.dead
 	out, err = f.write(next)
 	f.e.attempts.wrote = f.m.now()
 	return own, out, err
