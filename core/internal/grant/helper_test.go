@@ -91,7 +91,7 @@ func (s *fakeServer) Revoke(_ context.Context, refresh string) {
 	}
 }
 
-func (*fakeServer) Now() (time.Time, bool)         { return time.Now(), true }
+func (*fakeServer) Now() (time.Time, bool) { return time.Now(), true }
 
 type fakeConn struct {
 	s       *fakeServer

@@ -90,12 +90,12 @@ func (s *issuer) server() *fakeServer {
 // bench is one instance with its issuer and its store.
 type bench struct {
 	*issuer
-	t      *testing.T
-	ctx    context.Context // of a caller who has time
-	fake   *fakeServer
-	m      *Manager
-	store  *memory
-	ahead  time.Duration // of the wall clock, after the machine was suspended
+	t     *testing.T
+	ctx   context.Context // of a caller who has time
+	fake  *fakeServer
+	m     *Manager
+	store *memory
+	ahead time.Duration // of the wall clock, after the machine was suspended
 
 	mu     sync.Mutex
 	writes []string // what was written, as status and attempt
