@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/mxmconnect/mxmconnect/core/internal/musixmatch"
+	"github.com/mxmconnect/mxmconnect/core/internal/seal"
 )
 
 // during lets something happen while a refresh is under way at the server.
@@ -284,5 +285,76 @@ func TestCloseWaitsForNewTokens(t *testing.T) {
 		_, err := b.m.Token(b.ctx, user)
 		require.Equal(t, Unavailable, outcomeOf(err))
 		require.Len(t, b.posts, 1)
+	})
+}
+
+// unreadable seals the record with a key that this process does not have.
+func (b *bench) unreadable() {
+	keys, err := seal.New([][]byte{testKey(9)})
+	require.NoError(b.t, err)
+	key := b.m.records.key(user)
+	b.store.records[key] = Record{Data: keys.Seal(grantPurpose, key, []byte("{}")), Version: "unreadable"}
+}
+
+// New tokens for a record that somebody with a newer key has written are kept for
+// ten leases, should the key come; but Close does not wait for it.
+func TestNewTokensForARecordThatDoesNotOpen(t *testing.T) {
+	for _, closing := range []bool{false, true} {
+		onBench(t, func(b *bench) {
+			time.Sleep(life)
+			b.during(b.unreadable)
+			go func() { _, _ = b.m.Token(b.ctx, user) }()
+			time.Sleep(unopened*lease - time.Second)
+			synctest.Wait()
+			require.Empty(t, b.events)
+			if closing {
+				began := time.Now()
+				require.NoError(t, b.m.Close(b.ctx))
+				require.Less(t, time.Since(began), 20*time.Second)
+			} else {
+				time.Sleep(20 * time.Second)
+			}
+			synctest.Wait()
+			require.Equal(t, "failed dropped", b.events[0])
+		})
+	}
+}
+
+// A mark is written however long the store takes, but Close does not wait for it:
+// the next process finds out the same.
+func TestCloseDoesNotWaitForAMark(t *testing.T) {
+	onBench(t, func(b *bench) {
+		time.Sleep(life)
+		b.pair = 9
+		b.during(func() {
+			b.store.fault = func(func() error) error { return errors.New("down") }
+		})
+		_, err := b.m.Token(context.Background(), user)
+		require.Equal(t, Unavailable, outcomeOf(err))
+		began := time.Now()
+		require.NoError(t, b.m.Close(b.ctx))
+		require.Less(t, time.Since(began), 2*time.Second)
+		require.Equal(t, statusLive, b.stored().Status)
+	})
+}
+
+// A doubt is not left alone because its callers are.
+func TestDoubtGoesOnWithoutCallers(t *testing.T) {
+	onBench(t, func(b *bench) {
+		b.liesOnce()
+		b.post = func(n int, rotate func() musixmatch.Answer) musixmatch.Answer {
+			if n == 1 {
+				return musixmatch.Answer{Err: &musixmatch.CallError{Sent: true, Status: 503, RetryAfter: time.Minute}}
+			}
+			return rotate()
+		}
+		ctx, cancel := context.WithTimeout(b.ctx, time.Second)
+		defer cancel()
+		_, err := b.m.Replace(ctx, user, "a1")
+		require.Equal(t, Unavailable, outcomeOf(err))
+		time.Sleep(2 * time.Minute)
+		synctest.Wait()
+		require.Equal(t, []string{"r1", "r1"}, b.posts)
+		require.Equal(t, "r2", b.stored().Refresh)
 	})
 }

@@ -76,6 +76,30 @@ func TestReplace(t *testing.T) {
 	})
 }
 
+// A flight that was under way for another reason does not answer for a rejected
+// token: one that does begins when it has landed.
+func TestReplaceBesideAnotherFlight(t *testing.T) {
+	onBench(t, func(b *bench) {
+		time.Sleep(lease)
+		b.look = func(access string, alive bool) (bool, error) { return alive && access != "a1", nil }
+		b.store.slow = slowStore / 2
+		go func() { _, _ = b.m.Token(b.ctx, user) }()
+		synctest.Wait()
+		require.Equal(t, "a2", b.replaced("a1"))
+	})
+}
+
+// A rejected token that is due is refreshed without a question.
+func TestReplaceOfATokenThatIsDue(t *testing.T) {
+	onBench(t, func(b *bench) {
+		time.Sleep(life - time.Minute)
+		var asked []string
+		b.during(func() { asked = b.asked })
+		require.Equal(t, "a2", b.replaced("a1"))
+		require.Empty(t, asked)
+	})
+}
+
 // token-metadata may learn late of a token that it has never called active. Each
 // refresh for that reason doubles the age that is asked for.
 func TestNewbornIsNotDead(t *testing.T) {
@@ -153,14 +177,17 @@ func TestConnectionThatDoesNotCome(t *testing.T) {
 		require.LessOrEqual(t, time.Since(began), nearby)
 		time.Sleep(10 * time.Second)
 		require.Equal(t, "a1", b.token())
+		synctest.Wait()
 		require.Equal(t, 1, dials)
 		require.Empty(t, b.writes)
 		time.Sleep(80 * time.Second)
 		_, err := b.m.Token(context.Background(), user)
 		require.Equal(t, Unavailable, outcomeOf(err))
+		synctest.Wait()
 		b.fake.connect = nil
 		time.Sleep(20 * time.Second)
 		require.Equal(t, "a2", b.token())
+		synctest.Wait()
 		require.Contains(t, b.events, "failed unavailable")
 	})
 }
@@ -182,6 +209,7 @@ func TestStoreThatFails(t *testing.T) {
 			time.Sleep(time.Second)
 		}
 		require.Empty(t, b.posts, "nothing is spent that cannot be stored")
+		synctest.Wait()
 		require.Less(t, len(b.events), 20)
 		time.Sleep(2 * time.Second)
 		_, err := b.m.Token(context.Background(), user)
@@ -280,10 +308,12 @@ func TestNobodyIsWaitedForForEver(t *testing.T) {
 		_, err := b.m.Token(context.Background(), user)
 		require.Equal(t, Unavailable, outcomeOf(err))
 		time.Sleep(3*lease + time.Minute)
+		synctest.Wait()
 		posts := len(b.posts)
 		require.Greater(t, posts, 1)
 		require.Less(t, posts, 5)
 		time.Sleep(24 * time.Hour)
+		synctest.Wait()
 		require.Len(t, b.posts, posts)
 	})
 }
@@ -324,6 +354,7 @@ func TestReports(t *testing.T) {
 		q.flush(t.Context())
 		require.Equal(t, time.Second, time.Since(began), "for a taker that hangs no longer")
 		time.Sleep(time.Minute)
+		synctest.Wait()
 		require.Equal(t, []int{1, 2, 3}, got)
 		q.add(func() { time.Sleep(nearby * 2); got = append(got, 4) }, false)
 		q.flush(t.Context())

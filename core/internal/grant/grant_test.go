@@ -44,6 +44,7 @@ func TestDispositionOf(t *testing.T) {
 func TestTimingFollowsFromTheFirst(t *testing.T) {
 	d := timingFrom(30 * time.Second)
 	require.Equal(t, timing{refreshTimeout: 30 * time.Second, intentLease: 45 * time.Second, confirmWait: 15 * time.Second, sendBudget: 2 * time.Second}, d)
+	require.Equal(t, 250*time.Millisecond, timingFrom(time.Second).sendBudget)
 	for _, timeout := range []time.Duration{time.Second, 7 * time.Second, 5 * time.Minute} {
 		d := timingFrom(timeout)
 		require.LessOrEqual(t, d.sendBudget+d.refreshTimeout, d.intentLease, "others wait until the POST is over")

@@ -27,11 +27,13 @@ type memory struct {
 	mu      sync.Mutex
 	records map[string]Record
 	fault   func(write func() error) error // what becomes of a write; nil: it is done
+	slow    time.Duration                  // what a read takes
 }
 
 func newMemory() *memory { return &memory{records: map[string]Record{}} }
 
 func (s *memory) FindGrant(_ context.Context, key string) (Record, bool, error) {
+	time.Sleep(s.slow)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	r, found := s.live(key)

@@ -38,6 +38,26 @@ func TestStoreIsGivenBackWhatItLost(t *testing.T) {
 	})
 }
 
+// An intent may be lost with the write, so the refresh token is left alone for the
+// longest lease that there was.
+func TestStoreThatLostAWriteIsNotTrustedAtOnce(t *testing.T) {
+	onBench(t, func(b *bench) {
+		time.Sleep(life)
+		require.Equal(t, "a2", b.token())
+		time.Sleep(life + time.Minute)
+		b.put(func(gr *grant) { gr.Generation--; gr.Access, gr.Refresh = "a1", "r1"; gr.MaxLease = 5 * time.Minute })
+		began := time.Now()
+		var waited time.Duration
+		b.post = func(_ int, rotate func() musixmatch.Answer) musixmatch.Answer {
+			waited = time.Since(began)
+			return rotate()
+		}
+		require.Equal(t, "a3", b.token())
+		require.Equal(t, 4*5*time.Minute, waited.Round(time.Second))
+		require.Equal(t, []string{"r1", "r2"}, b.posts)
+	})
+}
+
 // At an equal generation the store is right, and nothing is written.
 func TestStoreIsRightAtAnEqualGeneration(t *testing.T) {
 	onBench(t, func(b *bench) {
@@ -285,6 +305,7 @@ func TestVerify(t *testing.T) {
 		b.look = func(access string, alive bool) (bool, error) { return alive && access != "a1", nil }
 		require.NoError(t, b.m.Verify(b.ctx, user))
 		require.Equal(t, "r2", b.stored().Refresh)
+		synctest.Wait()
 		b.look = func(string, bool) (bool, error) { return false, errors.New("down") }
 		require.Equal(t, Unavailable, outcomeOf(b.m.Verify(b.ctx, user)))
 		b.look = nil
@@ -310,6 +331,7 @@ func TestOracleIsTried(t *testing.T) {
 		b.liesOnce()
 		require.Equal(t, "a2", b.replaced("a1"))
 		time.Sleep(time.Minute)
+		synctest.Wait()
 		require.Equal(t, oracleTrusted, b.m.calibration.state.Load())
 		require.True(t, slices.Contains(b.asked, "a1"))
 	})
@@ -324,6 +346,7 @@ func TestOracleIsTried(t *testing.T) {
 		time.Sleep(10 * time.Second)
 		require.Equal(t, oracleTesting, b.m.calibration.state.Load(), "one look may be early")
 		time.Sleep(time.Minute)
+		synctest.Wait()
 		require.True(t, b.m.calibration.off())
 		require.Equal(t, blind, b.m.probe(b.ctx, b.stored(), b.m.now()))
 		require.Contains(t, b.events, "uncalibrated ")
