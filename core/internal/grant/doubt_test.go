@@ -26,8 +26,8 @@ func TestNothingIsSentAfterASuspension(t *testing.T) {
 		}
 		require.Equal(t, "a2", b.token())
 		require.EqualValues(t, 1, b.fake.shut.Load())
-		require.Equal(t, []string{"r1"}, b.posts)
-		require.Equal(t, []string{"live 1", "live", "live 1", "live"}, b.writes, "an attempt that sent nothing does not count")
+		require.Equal(t, []string{"r1"}, b.list(&b.posts))
+		require.Equal(t, []string{"live 1", "live", "live 1", "live"}, b.list(&b.writes), "an attempt that sent nothing does not count")
 	})
 }
 
@@ -44,8 +44,8 @@ func TestThreeAttemptsThatDidNotTakePlace(t *testing.T) {
 		}
 		began := time.Now()
 		require.Equal(t, "a2", b.replaced("a1"))
-		require.Equal(t, []string{"r1", "r1", "r1", "r1"}, b.posts)
-		require.Equal(t, []string{"live 1", "live 2", "live 3", "live", "live 1", "live"}, b.writes)
+		require.Equal(t, []string{"r1", "r1", "r1", "r1"}, b.list(&b.posts))
+		require.Equal(t, []string{"live 1", "live 2", "live 3", "live", "live 1", "live"}, b.list(&b.writes))
 		require.InDelta(t, 6*15*time.Second, time.Since(began), float64(time.Second), "two probes of a1, 15 s apart, for each")
 	})
 }
@@ -64,7 +64,7 @@ func TestHolderReplaysOnce(t *testing.T) {
 			return first
 		}
 		require.Equal(t, "a2", b.replaced("a1"))
-		require.Equal(t, []string{"r1", "r1"}, b.posts)
+		require.Equal(t, []string{"r1", "r1"}, b.list(&b.posts))
 	})
 }
 
@@ -74,7 +74,7 @@ func TestHolderReplaysNoMoreThanOnce(t *testing.T) {
 		b.post = func(n int, rotate func() musixmatch.Answer) musixmatch.Answer { rotate(); return lost }
 		_, err := b.m.Replace(b.ctx, user, "a1")
 		require.Equal(t, Reconnect, outcomeOf(err))
-		require.Equal(t, []string{"r1", "r1"}, b.posts)
+		require.Equal(t, []string{"r1", "r1"}, b.list(&b.posts))
 		b.requireLost(ReasonLostResponse)
 	})
 }
@@ -88,10 +88,10 @@ func TestTakerReplaysNothing(t *testing.T) {
 		b.rotate("r1")
 		require.Equal(t, "a1", b.token(), "for as long as the holder may have the answer")
 		time.Sleep(lease + 2*15*time.Second - time.Second)
-		require.Equal(t, []string(nil), b.writes)
+		require.Equal(t, []string(nil), b.list(&b.writes))
 		time.Sleep(2 * time.Second)
 		b.requireLost(ReasonLostResponse)
-		require.Empty(t, b.posts)
+		require.Empty(t, b.list(&b.posts))
 	})
 }
 
@@ -103,8 +103,8 @@ func TestTakerStaysOne(t *testing.T) {
 		b.post = func(_ int, rotate func() musixmatch.Answer) musixmatch.Answer { rotate(); return lost }
 		_, err := b.m.Replace(b.ctx, user, "a1")
 		require.Equal(t, Reconnect, outcomeOf(err))
-		require.Equal(t, []string{"r1"}, b.posts)
-		require.Equal(t, []string{"live 2", "reconnect"}, b.writes)
+		require.Equal(t, []string{"r1"}, b.list(&b.posts))
+		require.Equal(t, []string{"live 2", "reconnect"}, b.list(&b.writes))
 	})
 }
 
@@ -118,7 +118,7 @@ func TestTakerRemembersThatATokenIsSpent(t *testing.T) {
 		require.Equal(t, "a1", b.token())
 		time.Sleep(50 * time.Second)
 		b.requireLost(ReasonLostResponse)
-		require.Empty(t, b.posts)
+		require.Empty(t, b.list(&b.posts))
 	})
 }
 
@@ -135,7 +135,7 @@ func TestActiveForgetsInactive(t *testing.T) {
 		require.Equal(t, "a1", b.token())
 		time.Sleep(50 * time.Second)
 		require.Equal(t, "a2", b.token())
-		require.Equal(t, []string{"r1"}, b.posts)
+		require.Equal(t, []string{"r1"}, b.list(&b.posts))
 		require.InDelta(t, 4*lease, time.Since(began), float64(time.Second), "in the dark a taker waits for four leases")
 	})
 }
@@ -182,13 +182,13 @@ func TestServerIsGivenTheTimeItAsksFor(t *testing.T) {
 			}
 			return rotate()
 		}
-		asked, began := len(b.asked), time.Now()
+		asked, began := len(b.list(&b.asked)), time.Now()
 		done := make(chan string)
 		go func() { done <- b.token() }()
 		time.Sleep(2*time.Minute - time.Second)
 		synctest.Wait()
-		require.Len(t, b.posts, 1)
-		require.Len(t, b.asked, asked)
+		require.Len(t, b.list(&b.posts), 1)
+		require.Len(t, b.list(&b.asked), asked)
 		require.Equal(t, "a2", <-done)
 		require.Less(t, time.Since(began), 4*time.Minute)
 	})

@@ -17,7 +17,7 @@ import (
 // sooner than it has to be, and once for all callers.
 func TestTokenOfOneHour(t *testing.T) {
 	onBench(t, func(b *bench) {
-		finds := len(b.asked)
+		finds := len(b.list(&b.asked))
 		for range 10 {
 			require.Equal(t, "a1", b.token())
 			require.Equal(t, "a1", b.m.Cached(user).AccessToken)
@@ -28,8 +28,8 @@ func TestTokenOfOneHour(t *testing.T) {
 		require.Nil(t, b.m.Cached(user), "somebody may have disconnected elsewhere")
 		time.Sleep(life - 113*time.Second - lease)
 		require.Equal(t, "a1", b.token())
-		require.Empty(t, b.posts)
-		require.Len(t, b.asked, finds)
+		require.Empty(t, b.list(&b.posts))
+		require.Len(t, b.list(&b.asked), finds)
 		time.Sleep(23 * time.Second)
 		callers := make(chan string)
 		for range 20 {
@@ -38,8 +38,8 @@ func TestTokenOfOneHour(t *testing.T) {
 		for range 20 {
 			require.Equal(t, "a2", <-callers)
 		}
-		require.Equal(t, []string{"r1"}, b.posts)
-		require.Equal(t, []string{"live 1", "live"}, b.writes)
+		require.Equal(t, []string{"r1"}, b.list(&b.posts))
+		require.Equal(t, []string{"live 1", "live"}, b.list(&b.writes))
 	})
 }
 
@@ -68,11 +68,11 @@ func TestReplace(t *testing.T) {
 		token, err = b.m.Replace(b.ctx, user, "a1")
 		require.NoError(t, err)
 		require.Nil(t, token, "nobody can say")
-		require.Empty(t, b.posts)
+		require.Empty(t, b.list(&b.posts))
 		b.look = func(access string, alive bool) (bool, error) { return alive && access != "a1", nil }
 		require.Equal(t, "a2", b.replaced("a1"))
 		require.Equal(t, "a2", b.replaced("a1"))
-		require.Equal(t, []string{"r1"}, b.posts)
+		require.Equal(t, []string{"r1"}, b.list(&b.posts))
 	})
 }
 
@@ -153,7 +153,7 @@ func TestPatience(t *testing.T) {
 		require.ErrorIs(t, err, errPatience)
 		require.Equal(t, 18*time.Second, time.Since(began))
 		require.Equal(t, "a2", b.token())
-		require.Equal(t, []string{"r1"}, b.posts)
+		require.Equal(t, []string{"r1"}, b.list(&b.posts))
 	})
 }
 
@@ -179,7 +179,7 @@ func TestConnectionThatDoesNotCome(t *testing.T) {
 		require.Equal(t, "a1", b.token())
 		synctest.Wait()
 		require.Equal(t, 1, dials)
-		require.Empty(t, b.writes)
+		require.Empty(t, b.list(&b.writes))
 		time.Sleep(80 * time.Second)
 		_, err := b.m.Token(context.Background(), user)
 		require.Equal(t, Unavailable, outcomeOf(err))
@@ -188,7 +188,7 @@ func TestConnectionThatDoesNotCome(t *testing.T) {
 		time.Sleep(20 * time.Second)
 		require.Equal(t, "a2", b.token())
 		synctest.Wait()
-		require.Contains(t, b.events, "failed unavailable")
+		require.Contains(t, b.list(&b.events), "failed unavailable")
 	})
 }
 
@@ -208,9 +208,9 @@ func TestStoreThatFails(t *testing.T) {
 			require.Equal(t, "a1", b.token())
 			time.Sleep(time.Second)
 		}
-		require.Empty(t, b.posts, "nothing is spent that cannot be stored")
+		require.Empty(t, b.list(&b.posts), "nothing is spent that cannot be stored")
 		synctest.Wait()
-		require.Less(t, len(b.events), 20)
+		require.Less(t, len(b.list(&b.events)), 20)
 		time.Sleep(2 * time.Second)
 		_, err := b.m.Token(context.Background(), user)
 		require.Equal(t, Unavailable, outcomeOf(err))
@@ -230,9 +230,9 @@ func TestLateAnswer(t *testing.T) {
 			return a
 		}
 		require.Equal(t, "a2", b.replaced("a1"))
-		require.Equal(t, []string{"r1"}, b.posts)
-		require.Equal(t, "live 1", b.writes[0])
-		require.Equal(t, "live 1", b.writes[1], "the intent is renewed, so that nobody takes over")
+		require.Equal(t, []string{"r1"}, b.list(&b.posts))
+		require.Equal(t, "live 1", b.list(&b.writes)[0])
+		require.Equal(t, "live 1", b.list(&b.writes)[1], "the intent is renewed, so that nobody takes over")
 	})
 	onBench(t, func(b *bench) { // but not for ever
 		b.liesOnce()
@@ -263,7 +263,7 @@ func TestLateAnswer(t *testing.T) {
 		began := time.Now()
 		require.Equal(t, "a2", b.replaced("a1"))
 		require.Less(t, time.Since(began), 90*time.Second)
-		require.Equal(t, []string{"r1", "r1"}, b.posts)
+		require.Equal(t, []string{"r1", "r1"}, b.list(&b.posts))
 		time.Sleep(10 * time.Minute)
 	})
 }
@@ -283,7 +283,7 @@ func TestUnrenewable(t *testing.T) {
 		b.look = func(string, bool) (bool, error) { return false, nil }
 		b.requireLost(ReasonNoRefreshToken)
 		require.Equal(t, lease, time.Since(began), "its end has come")
-		require.Empty(t, b.posts)
+		require.Empty(t, b.list(&b.posts))
 	})
 	onBench(t, func(b *bench) {
 		b.put(func(gr *grant) { gr.Refresh = "" })
@@ -309,12 +309,12 @@ func TestNobodyIsWaitedForForEver(t *testing.T) {
 		require.Equal(t, Unavailable, outcomeOf(err))
 		time.Sleep(3*lease + time.Minute)
 		synctest.Wait()
-		posts := len(b.posts)
+		posts := len(b.list(&b.posts))
 		require.Greater(t, posts, 1)
 		require.Less(t, posts, 5)
 		time.Sleep(24 * time.Hour)
 		synctest.Wait()
-		require.Len(t, b.posts, posts)
+		require.Len(t, b.list(&b.posts), posts)
 	})
 }
 

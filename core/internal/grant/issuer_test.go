@@ -90,16 +90,14 @@ func (s *issuer) server() *fakeServer {
 // bench is one instance with its issuer and its store.
 type bench struct {
 	*issuer
-	t     *testing.T
-	ctx   context.Context // of a caller who has time
-	fake  *fakeServer
-	m     *Manager
-	store *memory
-	ahead time.Duration // of the wall clock, after the machine was suspended
-
-	mu     sync.Mutex
-	writes []string // what was written, as status and attempt
-	events []string // reports, as kind and reason
+	t      *testing.T
+	ctx    context.Context // of a caller who has time
+	fake   *fakeServer
+	m      *Manager
+	store  *memory
+	ahead  time.Duration // of the wall clock, after the machine was suspended
+	writes []string      // what was written, as status and attempt
+	events []string      // reports, as kind and reason
 }
 
 // onBench runs a test on virtual time, with a user who has just signed in.
@@ -164,6 +162,14 @@ func (b *bench) stored() grant {
 	return gr
 }
 
+// list returns one of the lists of what has happened.
+func (b *bench) list(of *[]string) []string {
+	synctest.Wait()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return slices.Clone(*of)
+}
+
 // put changes what is stored, behind the back of everybody.
 func (b *bench) put(change func(gr *grant)) {
 	b.t.Helper()
@@ -204,8 +210,7 @@ func (b *bench) requireLost(reason string) {
 	_, err := b.m.Token(b.ctx, user)
 	require.Equal(b.t, Reconnect, outcomeOf(err))
 	require.Equal(b.t, reason, b.stored().Reason)
-	synctest.Wait()
-	losses := slices.DeleteFunc(slices.Clone(b.events), func(e string) bool { return !strings.HasPrefix(e, "lost") })
+	losses := slices.DeleteFunc(b.list(&b.events), func(e string) bool { return !strings.HasPrefix(e, "lost") })
 	require.Equal(b.t, []string{"lost " + reason}, losses)
 }
 
