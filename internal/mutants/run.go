@@ -29,7 +29,7 @@ type stage struct {
 
 var stages = []stage{
 	{name: "its tests", dir: target, cpu: 15, limit: 30 * time.Second},
-	{name: "its simulation", dir: target + "/simulation", args: []string{"-test.run", "TestSimulation", "-sim.seeds", "1200", "-sim.failures", "1"}, cpu: 30, limit: 90 * time.Second},
+	{name: "its simulation", dir: target + "/simulation", args: []string{"-test.run", "TestSimulation", "-sim.seeds", "500", "-sim.failures", "1"}, cpu: 30, limit: 90 * time.Second},
 	{name: "core's tests", dir: "core", args: []string{"-test.run", "^Test"}, cpu: 30, limit: 2 * time.Minute, doubt: true},
 }
 
