@@ -353,3 +353,19 @@ func TestDoubtGoesOnWithoutCallers(t *testing.T) {
 		require.Equal(t, "r2", b.stored().Refresh)
 	})
 }
+
+// A record that does not open is there, and has a version, so that a login can
+// replace it; a disconnect cannot.
+func TestRecordThatDoesNotOpen(t *testing.T) {
+	onBench(t, func(b *bench) {
+		b.unreadable()
+		_, version, found, err := b.m.records.find(b.ctx, user)
+		require.ErrorIs(t, err, seal.ErrUnsealable)
+		require.True(t, found)
+		require.Equal(t, "unreadable", version)
+		_, err = b.m.End(b.ctx, user)
+		require.Equal(t, Unavailable, outcomeOf(err))
+		require.NoError(t, b.m.Put(b.ctx, user, b.tokens()))
+		require.Equal(t, "r1", b.stored().Refresh)
+	})
+}

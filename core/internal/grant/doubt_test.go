@@ -144,17 +144,11 @@ func TestActiveForgetsInactive(t *testing.T) {
 func TestNobodyGetsATokenThatIsBeingKilled(t *testing.T) {
 	onBench(t, func(b *bench) {
 		time.Sleep(life - time.Minute)
-		b.post = func(_ int, rotate func() musixmatch.Answer) musixmatch.Answer {
-			time.Sleep(3 * time.Second)
-			return rotate()
-		}
-		other := make(chan string)
-		go func() {
-			time.Sleep(time.Second)
-			other <- b.token()
-		}()
+		b.fake.connect = func(context.Context, string) error { time.Sleep(time.Second); return nil }
+		b.during(func() { time.Sleep(3 * time.Second) })
+		require.Equal(t, "a1", b.token(), "while there is no connection it lives")
+		time.Sleep(2 * time.Second)
 		require.Equal(t, "a2", b.token())
-		require.Equal(t, "a2", <-other)
 	})
 }
 
@@ -191,5 +185,17 @@ func TestServerIsGivenTheTimeItAsksFor(t *testing.T) {
 		require.Len(t, b.list(&b.asked), asked)
 		require.Equal(t, "a2", <-done)
 		require.Less(t, time.Since(began), 4*time.Minute)
+	})
+}
+
+// A 429 that does not say for how long is heeded, too.
+func TestTooManyRequests(t *testing.T) {
+	onBench(t, func(b *bench) {
+		b.m.heed(&musixmatch.CallError{Status: 503})
+		require.Zero(t, b.m.paused())
+		b.m.heed(&musixmatch.CallError{Status: 429})
+		require.Equal(t, 5*time.Second, b.m.paused())
+		b.m.heed(&musixmatch.CallError{Status: 429, RetryAfter: time.Minute})
+		require.Equal(t, time.Minute, b.m.paused())
 	})
 }

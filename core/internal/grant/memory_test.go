@@ -325,13 +325,13 @@ func TestVerify(t *testing.T) {
 }
 
 // A server that leaves old access tokens alive is found out by the first refresh.
-func TestOracleIsTried(t *testing.T) {
+func TestCalibration(t *testing.T) {
 	onBench(t, func(b *bench) {
 		b.liesOnce()
 		require.Equal(t, "a2", b.replaced("a1"))
 		time.Sleep(time.Minute)
 		synctest.Wait()
-		require.Equal(t, oracleTrusted, b.m.calibration.state.Load())
+		require.Equal(t, calibrated, b.m.calibration.state.Load())
 		require.True(t, slices.Contains(b.list(&b.asked), "a1"))
 	})
 	onBench(t, func(b *bench) {
@@ -343,7 +343,7 @@ func TestOracleIsTried(t *testing.T) {
 		}
 		require.Equal(t, "a2", b.replaced("a1"))
 		time.Sleep(10 * time.Second)
-		require.Equal(t, oracleTesting, b.m.calibration.state.Load(), "one look may be early")
+		require.Equal(t, calibrating, b.m.calibration.state.Load(), "one look may be early")
 		time.Sleep(time.Minute)
 		synctest.Wait()
 		require.True(t, b.m.calibration.off())
