@@ -44,6 +44,7 @@ func TestDispositionOf(t *testing.T) {
 func TestTimingFollowsFromTheFirst(t *testing.T) {
 	d := timingFrom(30 * time.Second)
 	require.Equal(t, timing{refreshTimeout: 30 * time.Second, intentLease: 45 * time.Second, confirmWait: 15 * time.Second, sendBudget: 2 * time.Second}, d)
+	require.Equal(t, 250*time.Millisecond, timingFrom(time.Second).sendBudget)
 	for _, timeout := range []time.Duration{time.Second, 7 * time.Second, 5 * time.Minute} {
 		d := timingFrom(timeout)
 		require.LessOrEqual(t, d.sendBudget+d.refreshTimeout, d.intentLease, "others wait until the POST is over")
@@ -76,11 +77,16 @@ func TestAttemptsAreBounded(t *testing.T) {
 }
 
 // The store is rid of what nobody comes back for: a refused import after 30 days,
-// a user's mark after 90.
+// a user's mark after 90, a tombstone after one.
 func TestMarksExpire(t *testing.T) {
 	m, store := newTestManager(t, &fakeServer{})
-	for sub, expires := range map[string]time.Duration{importPrefix + "x": importedLife, "mxm:1": markLife} {
-		_, err := m.records.commit(t.Context(), "", grant{Sub: sub, Status: statusReconnect})
+	for gr, expires := range map[grant]time.Duration{
+		{Sub: importPrefix + "x", Status: statusReconnect}: importedLife,
+		{Sub: "mxm:1", Status: statusReconnect}:            markLife,
+		{Sub: "mxm:2", Status: statusDisconnected}:         tombstoneLife,
+	} {
+		sub := gr.Sub
+		_, err := m.records.commit(t.Context(), "", gr)
 		require.NoError(t, err)
 		rec, found, err := store.FindGrant(t.Context(), m.records.key(sub))
 		require.NoError(t, err)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -25,11 +26,14 @@ func testKey(b byte) []byte {
 type memory struct {
 	mu      sync.Mutex
 	records map[string]Record
+	fault   func(write func() error) error // what becomes of a write; nil: it is done
+	slow    time.Duration                  // what a read takes
 }
 
 func newMemory() *memory { return &memory{records: map[string]Record{}} }
 
 func (s *memory) FindGrant(_ context.Context, key string) (Record, bool, error) {
+	time.Sleep(s.slow)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	r, found := s.live(key)
@@ -37,6 +41,13 @@ func (s *memory) FindGrant(_ context.Context, key string) (Record, bool, error) 
 }
 
 func (s *memory) CommitGrant(_ context.Context, key, old string, r Record) error {
+	if s.fault != nil {
+		return s.fault(func() error { return s.commit(key, old, r) })
+	}
+	return s.commit(key, old, r)
+}
+
+func (s *memory) commit(key, old string, r Record) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if stored, _ := s.live(key); stored.Version != old {
@@ -59,6 +70,8 @@ type fakeServer struct {
 	connect    func(ctx context.Context, refresh string) error
 	refresh    func(refresh string) musixmatch.Answer
 	introspect func(access string) (musixmatch.Introspection, error)
+	revoke     func(refresh string)
+	shut       atomic.Int32 // how often nothing was sent, because it was too late
 }
 
 func (s *fakeServer) Connect(ctx context.Context, refresh string) (Conn, error) {
@@ -74,8 +87,13 @@ func (s *fakeServer) Introspect(_ context.Context, access string) (musixmatch.In
 	return s.introspect(access)
 }
 
-func (*fakeServer) Revoke(context.Context, string) {}
-func (*fakeServer) Now() (time.Time, bool)         { return time.Now(), true }
+func (s *fakeServer) Revoke(_ context.Context, refresh string) {
+	if s.revoke != nil {
+		s.revoke(refresh)
+	}
+}
+
+func (*fakeServer) Now() (time.Time, bool) { return time.Now(), true }
 
 type fakeConn struct {
 	s       *fakeServer
@@ -85,6 +103,7 @@ type fakeConn struct {
 func (c *fakeConn) Send(may func() bool) <-chan musixmatch.Answer {
 	answer := make(chan musixmatch.Answer, 1)
 	if !may() {
+		c.s.shut.Add(1)
 		answer <- musixmatch.Answer{Err: &musixmatch.CallError{}}
 		return answer
 	}

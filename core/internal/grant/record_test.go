@@ -15,7 +15,8 @@ func FuzzGrantRecord(f *testing.F) {
 	for _, seed := range []string{
 		`{"base_url":"https://connect.example","client_id":"client","sub":"mxm:1","gen":1,"status":"live","intent":{"id":"i","attempt":1}}`,
 		`{"BASE_URL":"https://connect.example","client_id":"client","sub":"mxm:1"}`, `{"sub":"mxm:2"}`,
-		`{"base_url":"https://connect.example","client_id":"client","sub":"mxm:2"}`, `{"base_url":"https://connect.example","client_id":"c","sub":"mxm:1"}`, `{}`, `null`, ``,
+		`{"base_url":"https://connect.example","client_id":"client","sub":"mxm:2"}`, `{"base_url":"https://connect.example","client_id":"c","sub":"mxm:1"}`,
+		`{"base_url":"https://other.example","client_id":"client","sub":"mxm:1"}`, `{}`, `null`, ``,
 	} {
 		f.Add([]byte(seed))
 	}

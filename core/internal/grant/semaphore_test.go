@@ -60,3 +60,59 @@ func TestRefreshesAreBounded(t *testing.T) {
 		require.Equal(t, Unavailable, outcomeOf(<-waiting))
 	})
 }
+
+func TestEverySlotCounts(t *testing.T) {
+	for most, sem := range map[int]func(m *Manager) semaphore{
+		64:  func(m *Manager) semaphore { return m.refreshSem },
+		256: func(m *Manager) semaphore { return m.postSem },
+	} {
+		onBench(t, func(b *bench) {
+			for range most - 1 {
+				sem(b.m) <- struct{}{}
+			}
+			time.Sleep(life - time.Minute)
+			require.Equal(t, "a2", b.token(), "one is left")
+			synctest.Wait()
+			sem(b.m) <- struct{}{}
+			time.Sleep(life - time.Minute)
+			require.Equal(t, "a2", b.token())
+			require.Equal(t, []string{"r1"}, b.list(&b.posts))
+			sem(b.m).release()
+			synctest.Wait()
+			require.Equal(t, "a3", b.token())
+		})
+	}
+	onBench(t, func(b *bench) {
+		for range 64 {
+			b.m.probeSem <- struct{}{}
+		}
+		asked := make(chan error)
+		go func() {
+			_, err := b.m.Replace(b.ctx, user, "a1")
+			asked <- err
+		}()
+		require.Empty(t, b.list(&b.asked))
+		b.m.probeSem.release()
+		require.NoError(t, <-asked)
+		require.Equal(t, []string{"a1"}, b.list(&b.asked))
+	})
+}
+
+// One refresh that hangs gives its place to another after a second, and holds one
+// of the many that may hang.
+func TestHangingRefreshYields(t *testing.T) {
+	onBench(t, func(b *bench) {
+		time.Sleep(life)
+		b.during(func() { time.Sleep(5 * time.Second) })
+		go func() { _, _ = b.m.Token(b.ctx, user) }()
+		time.Sleep(time.Second - time.Millisecond)
+		synctest.Wait()
+		require.Equal(t, []int{1, 1}, []int{len(b.m.refreshSem), len(b.m.postSem)})
+		time.Sleep(time.Millisecond)
+		synctest.Wait()
+		require.Equal(t, []int{0, 1}, []int{len(b.m.refreshSem), len(b.m.postSem)})
+		require.Equal(t, "a2", b.token())
+		synctest.Wait()
+		require.Equal(t, []int{0, 0}, []int{len(b.m.refreshSem), len(b.m.postSem)})
+	})
+}
