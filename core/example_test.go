@@ -63,7 +63,7 @@ func ExampleNewSessions() {
 	app := httptest.NewUnstartedServer(nil)
 	cfg := offline(musixmatch, app)
 
-	store := core.NewMemory() // or redisstore, pgxstore, sqlitestore
+	store := core.NewMemory() // or redisstore, pgxstore, mysqlstore, sqlitestore
 	sessions := core.NewSessions(store)
 	sessions.Lifetime = 7 * 24 * time.Hour
 	sessions.IdleTimeout = 8 * time.Hour

@@ -26,11 +26,12 @@ type run struct {
 	stores  []core.GrantStore // as the instances of an application have them
 	deletes bool
 	began   time.Time
+	tag     string
 	keys    []string
 
 	mu        sync.Mutex
 	histories map[string][]porcupine.Operation
-	failovers []operation
+	failovers map[string]operation // by the keys that it may lose writes of
 }
 
 const (
@@ -48,15 +49,19 @@ type option func(*run)
 // withDeletes lets clients delete, too.
 func withDeletes(r *run) { r.deletes = true }
 
+// withTag has all keys begin with what puts them into one slot of a cluster.
+func withTag(tag string) option { return func(r *run) { r.tag = tag } }
+
 func withKeys(n int) option {
 	return func(r *run) {
 		for range n {
-			r.keys = append(r.keys, rand.Text())
+			r.keys = append(r.keys, r.tag+rand.Text())
 		}
 	}
 }
 
-// record visits every key at least twice, and until faults has returned.
+// record visits every key at least once, and until faults has returned. In the end
+// it finds what is there.
 func record(t *testing.T, stores []core.GrantStore, faults func(*run), options ...option) *run {
 	t.Helper()
 	r := &run{t: t, stores: stores, began: time.Now(), histories: make(map[string][]porcupine.Operation)}
@@ -85,9 +90,8 @@ func record(t *testing.T, stores []core.GrantStore, faults func(*run), options .
 				}
 				select {
 				case <-over:
-					if pass > 0 {
-						return
-					}
+					r.findAll(g)
+					return
 				default:
 				}
 			}
@@ -97,6 +101,18 @@ func record(t *testing.T, stores []core.GrantStore, faults func(*run), options .
 	close(over)
 	load.Wait()
 	return r
+}
+
+// findAll finds every key of a group.
+func (r *run) findAll(group int) {
+	for i := group; i < len(r.keys); i += groups {
+		c := &client{run: r, store: r.stores[i%len(r.stores)], key: r.keys[i]}
+		for {
+			if _, ok := c.find(); ok || !c.awaitStore() {
+				break
+			}
+		}
+	}
 }
 
 // visit has all clients work on one key at once.
@@ -127,11 +143,7 @@ type client struct {
 
 // round reports whether everything was answered.
 func (c *client) round() bool {
-	var r core.Record
-	out, ok := c.call(operation{kind: find}, callLimit, func(ctx context.Context) (err error) {
-		r, _, err = c.store.FindGrant(ctx, c.key)
-		return err
-	}, func() outcome { return outcome{version: r.Version} })
+	out, ok := c.find()
 	if !ok {
 		return false
 	}
@@ -166,6 +178,14 @@ func (c *client) round() bool {
 	return ok
 }
 
+func (c *client) find() (out outcome, ok bool) {
+	var r core.Record
+	return c.call(operation{kind: find}, callLimit, func(ctx context.Context) (err error) {
+		r, _, err = c.store.FindGrant(ctx, c.key)
+		return err
+	}, func() outcome { return outcome{version: r.Version} })
+}
+
 // call does one operation and records it. It reports whether there was an answer.
 func (c *client) call(op operation, limit time.Duration, do func(context.Context) error, answer func() outcome) (outcome, bool) {
 	ctx, cancel := context.WithTimeout(c.t.Context(), limit)
@@ -192,29 +212,20 @@ func (c *client) call(op operation, limit time.Duration, do func(context.Context
 }
 
 // awaitStore waits until the store answers, so that an outage does not fill the
-// histories with what nobody knows the outcome of.
-func (c *client) awaitStore() {
+// histories with what nobody knows the outcome of. It reports whether it did.
+func (c *client) awaitStore() bool {
 	for deadline := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
 		ctx, cancel := context.WithTimeout(c.t.Context(), callLimit)
 		_, _, err := c.store.FindGrant(ctx, c.key)
 		cancel()
 		if err == nil {
-			return
+			return true
 		}
 		if time.Now().After(deadline) {
 			c.t.Errorf("the store does not come back: %v", err)
-			return
+			return false
 		}
 	}
-}
-
-// failover tells the model that do is one, which may lose writes.
-func (r *run) failover(do func()) {
-	r.t.Helper()
-	op := operation{kind: failover, called: time.Since(r.began)}
-	do()
-	op.returned = time.Since(r.began)
-	r.failovers = append(r.failovers, op)
 }
 
 // illegal returns the histories that cannot be, and how many of all operations
@@ -226,6 +237,7 @@ func (r *run) illegal() (histories []string, unknown int) {
 	var mu sync.Mutex
 	turns := make(chan struct{}, 4)
 	for key, history := range r.histories {
+		f, failedOver := r.failovers[key]
 		for i := range history {
 			op := history[i].Input.(operation)
 			if history[i].Output.(outcome).unknown {
@@ -233,12 +245,10 @@ func (r *run) illegal() (histories []string, unknown int) {
 				op.returned = end
 				history[i].Return = int64(end)
 			}
-			op.lost = slices.ContainsFunc(r.failovers, func(f operation) bool {
-				return op.called <= f.returned && op.returned >= f.called-lossWindow
-			})
+			op.lost = failedOver && op.called <= f.returned && op.returned >= f.called-lossWindow
 			history[i].Input = op
 		}
-		for _, f := range r.failovers {
+		if failedOver {
 			history = append(history, porcupine.Operation{Input: f, Call: int64(f.called), Output: outcome{}, Return: int64(f.returned)})
 		}
 		jobs.Go(func() {

@@ -57,11 +57,13 @@ func TestPostgresFailover(t *testing.T) {
 	proxy, replication := engines.StartProxy(t, primary.Addr), engines.StartProxy(t, primary.Addr)
 	standby := engines.StartStandby(t, replication.Addr)
 	awaitStandby(t, primary, "async")
-	requireFailoverAsDocumented(t, openPostgres(t, through(proxy, primary)), func() {
+	requireFailoverAsDocumented(t, openPostgres(t, through(proxy, primary)), everyKey, func(lag func()) {
+		replication.SetDown(true)
+		lag()
 		primary.Kill()
 		standby.Promote()
 		proxy.SetTarget(standby.Addr)
-	}, func() { replication.SetDown(true) })
+	})
 }
 
 // With synchronous replication, the model is told of no failover.

@@ -167,7 +167,8 @@ func openMySQL(ctx context.Context, storeURL string) (Store, func(), error) {
 	if err != nil {
 		return nil, nil, errURL
 	}
-	config.User, config.DBName, config.Logger = u.User.Username(), strings.TrimPrefix(u.Path, "/"), quiet{}
+	_ = mysql.SetLogger(quiet{}) // of the whole process: Config has a logger since 1.8 only
+	config.User, config.DBName = u.User.Username(), strings.TrimPrefix(u.Path, "/")
 	config.Passwd, _ = u.User.Password()
 	connector, err := mysql.NewConnector(config)
 	if err != nil {

@@ -82,8 +82,9 @@
 // rpl_semi_sync_master_wait_point=AFTER_SYNC and a rpl_semi_sync_master_timeout
 // that is longer than any outage. When the timeout, 10 seconds by default, has
 // passed, replication is asynchronous. Meanwhile writes hang until their deadline.
-// A primary that failed must come back as a copy of the new one: it may hold
-// writes that nobody has seen.
+// Make a replica the primary when it has carried out what it received: what it
+// acknowledged, it has only written down. A primary that failed must come back as a
+// copy of the new one: it may hold writes that nobody has seen.
 //
 // # Growth
 //

@@ -101,6 +101,15 @@ func TestLockedByAnotherProcess(t *testing.T) {
 	require.Equal(t, "v3", version(t, s, "g"))
 }
 
+// To start an instance takes no lock that another one may hold for long.
+func TestOpenedWhileAnotherProcessWrites(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "app.db")
+	require.NoError(t, open(t, path).CommitGrant(t.Context(), "g", "", core.Record{Version: "v1"}))
+	_, out, _ := other(t, "lock", path)
+	require.True(t, out.Scan())
+	require.Equal(t, "v1", version(t, open(t, path), "g"))
+}
+
 // What was acknowledged survives a kill -9.
 func TestProcessKilled(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "app.db")

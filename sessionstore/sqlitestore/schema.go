@@ -10,6 +10,8 @@ import (
 
 const schemaVersion = 1
 
+// The version is written last: where it is, everything is.
+//
 // Expiry is in microseconds since 1970. A session without data is a tombstone; a
 // grant whose expiry is 0 never expires.
 var schema = []string{
@@ -21,22 +23,31 @@ var schema = []string{
 	`INSERT INTO mxm_schema (id, version) VALUES (1, 1) ON CONFLICT DO NOTHING`,
 }
 
-// migrate creates the tables. Every statement may run twice, so several
-// processes may start at once.
+// migrate creates the tables if they are missing. Every statement may run twice, so
+// several processes may start at once. It reads first: to write, it has to wait for
+// the other processes that do.
 func migrate(ctx context.Context, db *sql.DB) error {
-	for _, statement := range schema {
-		if _, err := db.ExecContext(ctx, statement); err != nil {
-			return err
+	version, err := readVersion(ctx, db)
+	if err != nil {
+		for _, statement := range schema {
+			if _, err := db.ExecContext(ctx, statement); err != nil {
+				return err
+			}
 		}
+		version, err = readVersion(ctx, db)
 	}
-	var version int
-	if err := db.QueryRowContext(ctx, `SELECT version FROM mxm_schema`).Scan(&version); err != nil {
+	if err != nil {
 		return err
 	}
 	if version != schemaVersion {
 		return fmt.Errorf("the tables have version %d, and this code knows version %d", version, schemaVersion)
 	}
 	return nil
+}
+
+func readVersion(ctx context.Context, db *sql.DB) (version int, err error) {
+	err = db.QueryRowContext(ctx, `SELECT version FROM mxm_schema`).Scan(&version)
+	return version, err
 }
 
 // checkSettings looks at two connections, since what a statement sets, and not

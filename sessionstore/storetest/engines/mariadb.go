@@ -6,8 +6,6 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
-	"io"
-	"log"
 	"net"
 	"os"
 	"os/exec"
@@ -18,7 +16,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/go-sql-driver/mysql"
+	_ "github.com/go-sql-driver/mysql" // the driver of Admin
 )
 
 // MariaDB is a MariaDB server of its own, with a binary log that is flushed at
@@ -26,6 +24,8 @@ import (
 type MariaDB struct {
 	Process
 	Dir string // its data
+
+	root *sql.DB
 }
 
 const mariadbPackage = "mariadb-server"
@@ -60,20 +60,27 @@ func StartMariaDB(t testing.TB, settings ...string) *MariaDB {
 	own(root)
 	dir := filepath.Join(root, "data")
 	small := "--innodb-log-file-size=16M"
+	temporary := "--tmpdir=" + root // in one that servers share, each deletes what the others have open
 	cmd := exec.Command(install, "--no-defaults", "--datadir="+dir, "--auth-root-authentication-method=normal",
-		"--skip-test-db", "--skip-name-resolve", "--extra-file="+users, small)
+		"--skip-test-db", "--skip-name-resolve", "--extra-file="+users, small, temporary)
 	cmd.SysProcAttr, cmd.Dir = attr, root
 	cmd.Env = append(os.Environ(), "TMPDIR="+root) // two that share one remove each other's tables
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("mariadb-install-db: %v\n%s", err, out)
 	}
 	addr, port := freeAddr(t)
-	m := &MariaDB{Dir: dir}
+	db, err := sql.Open("mysql", "root@tcp("+addr+")/app")
+	if err != nil {
+		t.Fatal(err)
+	}
+	db.SetMaxIdleConns(-1) // none is left behind when the server is killed
+	t.Cleanup(func() { db.Close() })
+	m := &MariaDB{Dir: dir, root: db}
 	m.Process = Process{
 		Addr: addr, t: t, path: path, attr: attr, stop: syscall.SIGTERM,
 		args: append([]string{"--no-defaults", "--datadir=" + dir, "--tmpdir=" + root, "--bind-address=127.0.0.1", "--port=" + port,
 			"--socket=" + filepath.Join(root, "socket"), "--pid-file=" + filepath.Join(root, "pid"), "--skip-name-resolve",
-			small, "--innodb-buffer-pool-size=32M", "--log-bin=log", "--sync-binlog=1",
+			small, temporary, "--innodb-buffer-pool-size=32M", "--log-bin=log", "--sync-binlog=1",
 			fmt.Sprint("--server-id=", serverID.Add(1))}, settings...),
 		ready: func() error { return m.admin("DO 1") },
 	}
@@ -97,9 +104,15 @@ func StartReplica(t testing.TB, primary string, settings ...string) *MariaDB {
 	return m
 }
 
-// Promote makes a replica the primary.
+// Promote makes a replica the primary, when it has carried out what it received.
 func (m *MariaDB) Promote() {
 	m.t.Helper()
+	m.Admin("STOP SLAVE IO_THREAD")
+	m.await("the replica has carried out everything", func() (done bool) {
+		err := m.root.QueryRow(`SELECT EXISTS (SELECT * FROM information_schema.processlist
+			WHERE command = 'Slave_SQL' AND state LIKE 'Slave has read all relay log%')`).Scan(&done)
+		return err == nil && done
+	})
 	m.Admin("STOP SLAVE")
 	m.Admin("RESET SLAVE ALL")
 	m.Admin("SET GLOBAL read_only = OFF")
@@ -114,19 +127,9 @@ func (m *MariaDB) Admin(statement string) {
 }
 
 func (m *MariaDB) admin(statement string) error {
-	config := mysql.NewConfig()
-	config.Net, config.Addr, config.User = "tcp", m.Addr, "root"
-	config.DBName = "app"
-	config.Logger = log.New(io.Discard, "", 0)
-	connector, err := mysql.NewConnector(config)
-	if err != nil {
-		return err
-	}
-	db := sql.OpenDB(connector)
-	defer db.Close()
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
-	_, err = db.ExecContext(ctx, statement)
+	_, err := m.root.ExecContext(ctx, statement)
 	return err
 }
 
