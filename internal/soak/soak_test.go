@@ -128,6 +128,7 @@ func TestFlags(t *testing.T) {
 		"-instances 0":               "-instances must",
 		"-instances many":            "-instances",
 		"-users 0":                   "-users must",
+		"-refreshes -1":              "-refreshes must",
 		"-for 1":                     "-for",
 		"-for 1ms":                   "-for must",
 		"-pace 0":                    "-pace must",
