@@ -30,14 +30,14 @@ const dateSteps = time.Second
 const (
 	answerLost  = "an answer was lost, by a fault at the token endpoint"
 	answerLate  = "an answer came later than three times the timeout of a refresh"
-	lateBlind   = "an answer came late, and nothing could tell that it would"
+	lateBlind   = "an answer came late, and the old token had ended before it could tell"
 	killedEarly = "a process was killed before it could write"
 	pausedBlind = "a process was stopped for longer than its lease, and nothing could tell"
 	cutOffBlind = "the store was away for longer than four leases, and nothing could tell"
 	pausedPost  = "a process was stopped for longer than its refresh may take, in the middle of it"
 
 	// This one is above the floor.
-	lateSeen = "AN ANSWER CAME LATE, AND WAS NOT READ THOUGH TOKEN-METADATA COULD TELL THAT IT WOULD"
+	lateSeen = "AN ANSWER CAME LATE, AND WAS NOT READ THOUGH TOKEN-METADATA COULD TELL THAT IT EXISTS"
 	nothing  = "NOTHING THAT EXPLAINS IT"
 )
 
@@ -68,7 +68,7 @@ func (l *ledger) why(f *family, now time.Time) (cause string, floor bool) {
 		return pausedPost, true
 	case answered.Sub(r.arrived) >= 3*l.refreshTimeout:
 		return answerLate, true
-	case late && r.oldExpires.Before(answered.Add(dateSteps)):
+	case late && r.oldExpires.Before(r.arrived.Add(l.refreshTimeout+dateSteps)):
 		return lateBlind, true
 	}
 	deadline := r.arrived.Add(l.refreshTimeout)

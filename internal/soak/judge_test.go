@@ -28,8 +28,8 @@ func TestCause(t *testing.T) {
 		"answer lost":         {func(_ *ledger, f *family) { f.last.fault.loses = true }, answerLost},
 		"gave up in time":     {func(_ *ledger, f *family) { f.last.fate, f.last.took = gone, 6*time.Second }, answerLate},
 		"gave up early":       {func(_ *ledger, f *family) { f.last.fate, f.last.took = gone, time.Second }, ""},
-		"answered late, seen": {func(_ *ledger, f *family) { f.last.took, f.last.oldExpires = 4*time.Second, at(5.1) }, ""},
-		"answered late":       {func(_ *ledger, f *family) { f.last.took, f.last.oldExpires = 4*time.Second, at(4.9) }, lateBlind},
+		"answered late, seen": {func(_ *ledger, f *family) { f.last.took, f.last.oldExpires = 4*time.Second, at(3.1) }, ""},
+		"answered late":       {func(_ *ledger, f *family) { f.last.took, f.last.oldExpires = 4*time.Second, at(2.9) }, lateBlind},
 		"not answered yet":    {func(_ *ledger, f *family) { f.last.fate, f.last.took, f.last.arrived = underWay, 0, at(7) }, lateBlind},
 		"killed, waiting":     {func(_ *ledger, f *family) { f.last.took, f.last.by.killed = 5*time.Second, at(4) }, killedEarly},
 		"stopped, waiting": {func(_ *ledger, f *family) {
