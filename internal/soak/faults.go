@@ -155,7 +155,7 @@ func (s *saboteur) pick(rng *rand.Rand, k kind) (*instance, func()) {
 // lostAnswer is one of the ways in which an answer fails to arrive.
 func lostAnswer(rng *rand.Rand, timeout time.Duration) tokenFault {
 	f := tokenFault{kind: lost, loses: true}
-	switch rng.IntN(5) {
+	switch rng.IntN(4) {
 	case 0:
 		f.what, f.after = "the connection is cut before the answer", mxmtest.DropResponse
 	case 1:
@@ -164,8 +164,6 @@ func lostAnswer(rng *rand.Rand, timeout time.Duration) tokenFault {
 		f.what, f.after = "a proxy answers 502 instead", mxmtest.HTML(http.StatusBadGateway)
 	case 3:
 		f.what, f.after = "the answer comes too late", mxmtest.SlowResponse(timeout*7/2)
-	case 4:
-		f.what, f.before = "the request is carried out too late", mxmtest.SlowRequest(timeout*7/4)
 	}
 	return f
 }

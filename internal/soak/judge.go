@@ -68,7 +68,7 @@ func (l *ledger) why(f *family, now time.Time) (cause string, floor bool) {
 		return pausedPost, true
 	case answered.Sub(r.arrived) >= 3*l.refreshTimeout:
 		return answerLate, true
-	case late && r.oldExpires.Before(r.arrived.Add(l.refreshTimeout+dateSteps)):
+	case late && !l.tells(r):
 		return lateBlind, true
 	}
 	deadline := r.arrived.Add(l.refreshTimeout)
@@ -90,6 +90,13 @@ func (l *ledger) why(f *family, now time.Time) (cause string, floor bool) {
 		return fmt.Sprintf("%s presented a spent token while %s had the answer", f.revoked.by.name, r.by.name), false
 	}
 	return fmt.Sprintf("%s got the tokens of r%d, and they are alive at Musixmatch", r.by.name, f.refresh), false
+}
+
+// tells reports whether token-metadata can tell that a late answer exists: when
+// the time for the refresh is over and the client asks, the old token has not
+// ended by itself.
+func (l *ledger) tells(r *rotation) bool {
+	return !r.oldExpires.Before(r.arrived.Add(l.refreshTimeout + dateSteps))
 }
 
 // mustConnect judges a user who is told to connect again. It may be too early

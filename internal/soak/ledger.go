@@ -157,7 +157,11 @@ func (l *ledger) arrived(r mxmtest.Request, f tokenFault) {
 	l.note(x.family.account, "%s presents f%d r%s%d%s", x.by.name, x.family.id, older, x.family.refresh, spent)
 	if f.kind != "" {
 		l.note(x.family.account, "  fault: %s", f.what)
-		l.spanOf(f.kind, nobodys, x.family.account)
+		at := nobodys
+		if f.kind == fail {
+			at = x.by.index // it may be told to wait, with all that it asks
+		}
+		l.spanOf(f.kind, at, x.family.account)
 	}
 }
 
@@ -262,6 +266,9 @@ func (l *ledger) answered(id string, whole, clientGone bool) {
 	r.took = time.Since(r.arrived)
 	if !r.fault.loses && l.late(r, time.Now()) {
 		l.counts["late answers"]++
+		if l.tells(r) {
+			l.counts["late answers that token-metadata could tell of"]++
+		}
 	}
 	switch {
 	case r.fault.loses:
