@@ -40,9 +40,18 @@ var answerFaults = []fault{
 			time.Sleep(3*timeout + 3*settle + time.Second)
 			w.lost("lost_response", 2, a, b)
 		},
-		"answered a second after RefreshTimeout":                   func(t *testing.T, w *world) { answeredLate(t, w, timeout+time.Second) },
-		"answered after a lease":                                   func(t *testing.T, w *world) { answeredLate(t, w, lease+time.Second) },
-		"answered after three times RefreshTimeout, less a second": func(t *testing.T, w *world) { answeredLate(t, w, 3*timeout-time.Second) },
+		"answered a second after RefreshTimeout":                   func(t *testing.T, w *world) { answeredLate(t, w, timeout+time.Second, nil) },
+		"answered after a lease":                                   func(t *testing.T, w *world) { answeredLate(t, w, lease+time.Second, nil) },
+		"answered after three times RefreshTimeout, less a second": func(t *testing.T, w *world) { answeredLate(t, w, 3*timeout-time.Second, nil) },
+		"answered late, token-metadata is away meanwhile": func(t *testing.T, w *world) {
+			answeredLate(t, w, 3*timeout-time.Second, func() {
+				time.AfterFunc(timeout+time.Second, func() { w.srv.Fail(mxmtest.Metadata, mxmtest.Status(503, "", 0), mxmtest.Always()) })
+				time.AfterFunc(3*timeout, w.srv.ClearFaults)
+			})
+		},
+		"answered late, the old token has ended by itself": func(t *testing.T, w *world) {
+			answeredLate(t, w, 3*timeout-time.Second, func() { time.Sleep(40 * time.Second) })
+		},
 		"grace": func(t *testing.T, w *world) {
 			w.srv.Configure(func(s *mxmtest.Settings) { s.Grace = 5 * time.Minute })
 			a, b := w.start(), w.start()
@@ -113,11 +122,14 @@ func answerLostAfterCommit(t *testing.T, w *world, fault mxmtest.Fault) {
 
 // answeredLate is an answer that nobody waits for any more but the instance whose
 // it is. Another one is asked for the token all the while.
-func answeredLate(t *testing.T, w *world, after time.Duration) {
+func answeredLate(t *testing.T, w *world, after time.Duration, prepare func()) {
 	a, b := w.start(), w.start()
 	w.signIn(a)
 	first := a.token(t)
 	untilDue()
+	if prepare != nil {
+		prepare()
+	}
 	w.srv.Fail(mxmtest.Token, mxmtest.SlowResponse(after))
 	a.TokenSource(t.Context(), alice).Token()
 	for end := time.Now().Add(after); time.Now().Before(end); time.Sleep(time.Second) {

@@ -101,6 +101,8 @@ func (s *saboteur) strike(k kind, rng *rand.Rand) error {
 		s.musixmatch.arm(refusal(rng))
 	case slow:
 		s.musixmatch.arm(slowness(rng, between(timeout/20, timeout*2/3)))
+	case late:
+		s.musixmatch.arm(lateness(rng, timeout))
 	case reset:
 		s.musixmatch.arm(tokenFault{kind: reset, what: "the connection is cut", before: mxmtest.DropRequest})
 	case cut, hole, crash:
@@ -153,7 +155,7 @@ func (s *saboteur) pick(rng *rand.Rand, k kind) (*instance, func()) {
 // lostAnswer is one of the ways in which an answer fails to arrive.
 func lostAnswer(rng *rand.Rand, timeout time.Duration) tokenFault {
 	f := tokenFault{kind: lost, loses: true}
-	switch rng.IntN(5) {
+	switch rng.IntN(4) {
 	case 0:
 		f.what, f.after = "the connection is cut before the answer", mxmtest.DropResponse
 	case 1:
@@ -161,9 +163,7 @@ func lostAnswer(rng *rand.Rand, timeout time.Duration) tokenFault {
 	case 2:
 		f.what, f.after = "a proxy answers 502 instead", mxmtest.HTML(http.StatusBadGateway)
 	case 3:
-		f.what, f.after = "the answer comes too late", mxmtest.SlowResponse(timeout*5/4)
-	case 4:
-		f.what, f.before = "the request is carried out too late", mxmtest.SlowRequest(timeout*9/8)
+		f.what, f.after = "the answer comes too late", mxmtest.SlowResponse(timeout*7/2)
 	}
 	return f
 }
@@ -189,6 +189,21 @@ func slowness(rng *rand.Rand, d time.Duration) tokenFault {
 	} else {
 		f.after = mxmtest.SlowResponse(d)
 	}
+	return f
+}
+
+// lateness is an answer that comes after the time for a refresh is over, and not
+// too late to be read. One in four is of a request that is carried out late.
+func lateness(rng *rand.Rand, timeout time.Duration) tokenFault {
+	f := tokenFault{kind: late}
+	times := 1.05 + 1.85*rng.Float64()
+	if rng.IntN(4) == 0 {
+		times = 1.05 + .35*rng.Float64()
+		f.before = mxmtest.SlowRequest(time.Duration(times * float64(timeout)))
+	} else {
+		f.after = mxmtest.SlowResponse(time.Duration(times * float64(timeout)))
+	}
+	f.what = fmt.Sprintf("the answer takes %.2f times the timeout, carried out late: %t", times, f.before != nil)
 	return f
 }
 

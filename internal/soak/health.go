@@ -76,7 +76,7 @@ func (h *health) readParent() {
 }
 
 func (h *health) untilGood(read func()) {
-	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(500 * time.Millisecond) {
+	for deadline := time.Now().Add(40 * time.Second); ; time.Sleep(500 * time.Millisecond) {
 		if read(); len(h.problems()) == 0 || time.Now().After(deadline) {
 			return
 		}

@@ -22,16 +22,23 @@ type loss struct {
 // write down the tokens it got.
 const mustWrite = 2 * time.Second
 
+// dateSteps is by how much the server's clock can be misread: Date has whole
+// seconds.
+const dateSteps = time.Second
+
 // Causes at the floor. Nobody can do better without a grace period at the server.
 const (
 	answerLost  = "an answer was lost, by a fault at the token endpoint"
-	answerLate  = "an answer came later than a refresh may take"
+	answerLate  = "an answer came later than three times the timeout of a refresh"
+	lateBlind   = "an answer came late, and the old token had ended before it could tell"
 	killedEarly = "a process was killed before it could write"
 	pausedBlind = "a process was stopped for longer than its lease, and nothing could tell"
 	cutOffBlind = "the store was away for longer than four leases, and nothing could tell"
 	pausedPost  = "a process was stopped for longer than its refresh may take, in the middle of it"
 
-	nothing = "NOTHING THAT EXPLAINS IT"
+	// This one is above the floor.
+	lateSeen = "AN ANSWER CAME LATE, AND WAS NOT READ THOUGH TOKEN-METADATA COULD TELL THAT IT EXISTS"
+	nothing  = "NOTHING THAT EXPLAINS IT"
 )
 
 // cause says why the newest tokens of a login are of no use to anybody, and
@@ -45,27 +52,31 @@ func (l *ledger) cause(f *family, now time.Time) (cause string, floor bool) {
 
 func (l *ledger) why(f *family, now time.Time) (cause string, floor bool) {
 	r := f.last
-	switch {
-	case r == nil:
+	if r == nil {
 		return "its first refresh token was never spent", false
-	case r.stored != "":
+	}
+	answered := r.answeredBy(now)
+	late := l.late(r, now)
+	switch {
+	case r.stored != "" && !r.storedAt.After(now):
 		return "its tokens had been stored: " + r.stored, false
-	case r.fate == dropped:
+	case r.fault.loses:
 		return answerLost, true
-	case !r.by.killed.IsZero() && l.awake(r.by, r.carriedOut, r.by.killed) < mustWrite:
+	case !r.by.killed.IsZero() && l.awake(r.by, answered, r.by.killed) < mustWrite:
 		return killedEarly, true
-	case r.took >= l.refreshTimeout*9/10: // whether or not somebody was still there for it
-		if r.by.stopped(r.arrived, r.arrived.Add(r.took)) > 0 {
-			return pausedPost, true
-		}
+	case late && r.by.stopped(r.arrived, answered) > 0:
+		return pausedPost, true
+	case answered.Sub(r.arrived) >= 3*l.refreshTimeout:
 		return answerLate, true
+	case late && !l.tells(r):
+		return lateBlind, true
 	}
 	deadline := r.arrived.Add(l.refreshTimeout)
 	through := slices.ContainsFunc(r.by.pauses, func(p stoppage) bool {
 		return p.from.Before(deadline) && (p.to.IsZero() || p.to.After(deadline.Add(-200*time.Millisecond)))
 	})
 	blind := r.oldExpires.Before(now.Add(time.Second))
-	idle := l.awake(r.by, r.carriedOut, now) < mustWrite
+	idle := l.awake(r.by, answered, now) < mustWrite
 	switch {
 	case through && (f.revoked == nil || f.revoked.by == r.by):
 		return pausedPost, true
@@ -73,10 +84,19 @@ func (l *ledger) why(f *family, now time.Time) (cause string, floor bool) {
 		return pausedBlind, true
 	case f.revoked != nil && blind && idle && now.Sub(r.carriedOut) >= 4*l.lease():
 		return cutOffBlind, true
+	case late:
+		return lateSeen, false
 	case f.revoked != nil:
 		return fmt.Sprintf("%s presented a spent token while %s had the answer", f.revoked.by.name, r.by.name), false
 	}
 	return fmt.Sprintf("%s got the tokens of r%d, and they are alive at Musixmatch", r.by.name, f.refresh), false
+}
+
+// tells reports whether token-metadata can tell that a late answer exists: when
+// the time for the refresh is over and the client asks, the old token has not
+// ended by itself.
+func (l *ledger) tells(r *rotation) bool {
+	return !r.oldExpires.Before(r.arrived.Add(l.refreshTimeout + dateSteps))
 }
 
 // mustConnect judges a user who is told to connect again. It may be too early

@@ -25,15 +25,21 @@ func TestCause(t *testing.T) {
 	}{
 		"no refresh":          {func(_ *ledger, f *family) { f.last = nil }, ""},
 		"alive":               {func(*ledger, *family) {}, ""},
-		"answer lost":         {func(_ *ledger, f *family) { f.last.fate = dropped }, answerLost},
-		"gave up in time":     {func(_ *ledger, f *family) { f.last.fate, f.last.took = gone, 2*time.Second }, answerLate},
+		"answer lost":         {func(_ *ledger, f *family) { f.last.fault.loses = true }, answerLost},
+		"gave up in time":     {func(_ *ledger, f *family) { f.last.fate, f.last.took = gone, 6*time.Second }, answerLate},
 		"gave up early":       {func(_ *ledger, f *family) { f.last.fate, f.last.took = gone, time.Second }, ""},
-		"answered late":       {func(_ *ledger, f *family) { f.last.took = 2 * time.Second }, answerLate},
+		"answered late, seen": {func(_ *ledger, f *family) { f.last.took, f.last.oldExpires = 4*time.Second, at(3.1) }, ""},
+		"answered late":       {func(_ *ledger, f *family) { f.last.took, f.last.oldExpires = 4*time.Second, at(2.9) }, lateBlind},
+		"not answered yet":    {func(_ *ledger, f *family) { f.last.fate, f.last.took, f.last.arrived = underWay, 0, at(7) }, lateBlind},
+		"killed, waiting":     {func(_ *ledger, f *family) { f.last.took, f.last.by.killed = 5*time.Second, at(4) }, killedEarly},
+		"stopped, waiting": {func(_ *ledger, f *family) {
+			f.last.took, f.last.oldExpires, f.last.by.pauses = 5*time.Second, at(20), []stoppage{{at(3), at(4)}}
+		}, pausedPost},
 		"killed at once":      {func(_ *ledger, f *family) { f.last.by.killed = at(.2) }, killedEarly},
 		"killed before":       {func(_ *ledger, f *family) { f.last.by.killed, f.last.carriedOut = at(.1), at(.3) }, killedEarly},
 		"killed late":         {func(_ *ledger, f *family) { f.last.by.killed = at(5) }, ""},
 		"killed when stored":  {func(_ *ledger, f *family) { f.last.by.killed, f.last.stored = at(1), "1.1 calls" }, ""},
-		"lost, and stored":    {func(_ *ledger, f *family) { f.last.fate, f.last.stored = dropped, "1.1 calls" }, ""},
+		"lost, and stored":    {func(_ *ledger, f *family) { f.last.fault.loses, f.last.stored = true, "1.1 calls" }, ""},
 		"no store, killed":    {func(l *ledger, f *family) { l.spans[0].from, l.spans[0].to = at(0), at(6); f.last.by.killed = at(7) }, killedEarly},
 		"stopped, killed":     {func(_ *ledger, f *family) { f.last.by.pauses, f.last.by.killed = []stoppage{{at(.5), at(8)}}, at(8) }, killedEarly},
 		"replayed by another": {func(_ *ledger, f *family) { f.revoked = by(other, 10) }, ""},
@@ -53,6 +59,12 @@ func TestCause(t *testing.T) {
 		"no store for long": {func(l *ledger, f *family) {
 			l.spans[0].from, l.spans[0].to, f.last.carriedOut, f.revoked = at(-3), at(10), at(-2.5), by(other, 10)
 		}, cutOffBlind},
+		"no store in two pieces": {func(l *ledger, f *family) { // which overlap, so that it was there for more than it could take
+			l.spans[0].from, l.spans[0].to, f.revoked = at(.2), at(4), by(other, 10)
+			l.spans = append(l.spans, &span{instance: everywhere, from: at(1), to: at(4)})
+			f.last.arrived, f.last.carriedOut = at(-4), at(-3.9)
+			f.last.by.pauses = []stoppage{{at(-3.9), at(.2)}}
+		}, ""},
 	} {
 		l := newLedger(2*time.Second, time.Minute)
 		l.spans = []*span{{instance: everywhere, from: at(-100), to: at(-90)}}
@@ -133,4 +145,30 @@ func TestTheLoginInUseIsJudged(t *testing.T) {
 	l.answered("7", false, false)
 	require.True(t, l.mustConnect("ada", false))
 	require.Equal(t, []loss{{what: "must connect again", userID: "ada", floor: true, cause: answerLost}}, l.losses)
+}
+
+// A taker presents a spent token after four leases without a store. The holder
+// writes while that is under way, which is too late to be held against anybody.
+func TestThePresentationIsJudgedWhenItArrives(t *testing.T) {
+	l := newLedger(time.Second, time.Minute)
+	for i := range 3 {
+		l.born(i, 1)
+	}
+	books := func(by, id string, spent bool, outcome string) mxmtest.Request {
+		return mxmtest.Request{GrantType: "refresh_token", UserID: "ada", Family: 1, Token: "a2", Spent: spent, Outcome: outcome, Header: http.Header{byHeader: {by}, idHeader: {id}}}
+	}
+	l.carriedOut(mxmtest.Request{GrantType: "authorization_code", UserID: "ada", Family: 1, Outcome: mxmtest.OK}, tokens{})
+	l.arrived(books("1.1", "1", false, ""), tokenFault{})
+	l.carriedOut(books("1.1", "1", false, mxmtest.OK), tokens{Access: "a2"})
+	l.answered("1", true, false)
+	f := l.families[1]
+	f.last.arrived, f.last.carriedOut = f.last.arrived.Add(-10*time.Second), f.last.carriedOut.Add(-10*time.Second)
+	l.begin(crash, everywhere, "").from = f.last.carriedOut
+
+	l.arrived(books("2.1", "2", true, ""), tokenFault{})
+	l.called(books("3.1", "3", false, ""))
+	require.NotEmpty(t, f.last.stored)
+	l.carriedOut(books("2.1", "2", true, "invalid_grant"), tokens{})
+	require.Equal(t, cutOffBlind, f.revoked.cause)
+	require.True(t, f.revoked.floor)
 }

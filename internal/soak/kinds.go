@@ -14,6 +14,7 @@ const (
 	lost  kind = "lost"
 	fail  kind = "fail"
 	slow  kind = "slow"
+	late  kind = "late"
 	reset kind = "reset"
 	cut   kind = "cut"
 	hole  kind = "hole"
@@ -33,6 +34,7 @@ var kinds = []kindOf{
 	{lost, 4 * time.Second, "a refresh is carried out, and its answer does not arrive"},
 	{fail, 3 * time.Second, "a refresh is refused with 429, 500, 502 or 503, and not carried out"},
 	{slow, 2 * time.Second, "a refresh takes up to two thirds of -refresh-timeout"},
+	{late, 3 * time.Second, "the answer of a refresh comes after 1 to 2.9 times -refresh-timeout"},
 	{reset, 4 * time.Second, "the connection of a refresh is cut, and it is not carried out"},
 	{cut, 20 * time.Second, "all connections to the store are cut"},
 	{hole, 60 * time.Second, "what is sent to and by the store arrives 1 s to 8 s late"},

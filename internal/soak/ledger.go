@@ -29,6 +29,9 @@ type ledger struct {
 	losses    []loss
 	outside   []string // requests that failed outside of every span
 	wrongs    []string // whatever else must not happen
+
+	refreshes int    // when so many were carried out, call
+	enough    func() // this
 }
 
 // incarnation is one process of an instance, from its start to its end.
@@ -57,8 +60,8 @@ type account struct {
 type family struct {
 	id      int
 	account *account
-	refresh int // refresh tokens so far
-	expires time.Time
+	refresh int           // refresh tokens so far
+	expires time.Time     // of the access token, by the earliest time at which it can have been issued
 	last    *rotation     // nil: nobody has refreshed yet
 	revoked *presentation // of a spent token; nil: it lives
 	judged  bool
@@ -68,12 +71,14 @@ type family struct {
 type rotation struct {
 	by                  *incarnation
 	arrived, carriedOut time.Time
-	took                time.Duration // until the answer was on its way, or could not be
+	took                time.Duration // until the answer was on its way, or could not be; 0: neither yet
 	fate                fate
 	fault               tokenFault
 	tokens              tokens
 	oldExpires          time.Time // of the access token that it killed
 	stored              string    // who has shown that the tokens were stored, and how; "": nobody
+	storedAt            time.Time
+	read                bool // the tokens have been used
 }
 
 // presentation is that of a spent token, which ends a login, and what explains
@@ -145,13 +150,18 @@ func (l *ledger) arrived(r mxmtest.Request, f tokenFault) {
 	older, spent := "", ""
 	if r.Spent {
 		older, spent = "<", ", which is spent"
-	} else if last := x.family.last; last != nil && last.stored == "" {
-		last.stored = x.by.name + " presents the refresh token" // and an intent goes before it
+	} else if last := x.family.last; last != nil {
+		l.used(last)
+		l.proves(last, x.by.name+" presents the refresh token") // and an intent goes before it
 	}
 	l.note(x.family.account, "%s presents f%d r%s%d%s", x.by.name, x.family.id, older, x.family.refresh, spent)
 	if f.kind != "" {
 		l.note(x.family.account, "  fault: %s", f.what)
-		l.spanOf(f.kind, nobodys, x.family.account)
+		at := nobodys
+		if f.kind == fail {
+			at = x.by.index // it may be told to wait, with all that it asks
+		}
+		l.spanOf(f.kind, at, x.family.account)
 	}
 }
 
@@ -160,11 +170,11 @@ func (l *ledger) carriedOut(r mxmtest.Request, t tokens) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	now := time.Now()
-	expires := now.Add(time.Duration(t.ExpiresIn) * time.Second)
+	life := time.Duration(t.ExpiresIn) * time.Second
 	if r.GrantType == "authorization_code" {
 		if r.Outcome == mxmtest.OK {
 			a := l.account(r.UserID)
-			a.newest = &family{id: r.Family, account: a, refresh: 1, expires: expires}
+			a.newest = &family{id: r.Family, account: a, refresh: 1, expires: now.Add(life)}
 			l.families[r.Family] = a.newest
 			l.counts["logins at Musixmatch"]++
 			l.note(a, "%s logs in: f%d", r.Header.Get(byHeader), r.Family)
@@ -181,8 +191,9 @@ func (l *ledger) carriedOut(r mxmtest.Request, t tokens) {
 	l.uses(f)
 	if r.Spent {
 		if f.revoked == nil {
-			f.revoked = &presentation{by: x.by, at: now}
-			f.revoked.cause, f.revoked.floor = l.why(f, now)
+			// What came to light while it was under way could not stop it any more.
+			f.revoked = &presentation{by: x.by, at: x.arrived}
+			f.revoked.cause, f.revoked.floor = l.why(f, x.arrived)
 		}
 		if cause, floor := l.cause(f, now); floor {
 			l.counts["spent: "+cause]++
@@ -200,7 +211,39 @@ func (l *ledger) carriedOut(r mxmtest.Request, t tokens) {
 		by: x.by, arrived: x.arrived, carriedOut: now, fate: underWay, fault: x.fault,
 		tokens: t, oldExpires: f.expires,
 	}
-	f.last, f.expires = x.rotation, expires
+	f.last, f.expires = x.rotation, x.arrived.Add(life)
+	if l.counts["rotations"] == l.refreshes {
+		l.enough()
+	}
+}
+
+// late reports whether the answer comes, or came, when the time for a refresh was
+// over. l.mu is held.
+func (l *ledger) late(r *rotation, now time.Time) bool {
+	return r.answeredBy(now).Sub(r.arrived) >= l.refreshTimeout
+}
+
+// answeredBy is when the answer was on its way, or now if it is not yet.
+func (r *rotation) answeredBy(now time.Time) time.Time {
+	if r.took == 0 {
+		return now
+	}
+	return r.arrived.Add(r.took)
+}
+
+// used enters that somebody has the tokens of a refresh. l.mu is held.
+func (l *ledger) used(r *rotation) {
+	if !r.read && r.took > 0 && l.late(r, time.Now()) {
+		l.counts["late answers read"]++
+	}
+	r.read = true
+}
+
+// proves enters what shows that the tokens of a refresh were stored. l.mu is held.
+func (l *ledger) proves(r *rotation, how string) {
+	if r.stored == "" {
+		r.stored, r.storedAt = how, time.Now()
+	}
 }
 
 // answered enters what became of the answer: whether it was written as a whole,
@@ -221,6 +264,12 @@ func (l *ledger) answered(id string, whole, clientGone bool) {
 		return
 	}
 	r.took = time.Since(r.arrived)
+	if !r.fault.loses && l.late(r, time.Now()) {
+		l.counts["late answers"]++
+		if l.tells(r) {
+			l.counts["late answers that token-metadata could tell of"]++
+		}
+	}
 	switch {
 	case r.fault.loses:
 		r.fate = dropped
@@ -246,8 +295,12 @@ func (l *ledger) called(r mxmtest.Request) {
 		return
 	}
 	l.uses(f)
-	if by := r.Header.Get(byHeader); f.last != nil && f.last.stored == "" && r.Token == f.last.tokens.Access && by != f.last.by.name {
-		f.last.stored = by + " calls the API with the access token"
+	if f.last == nil || r.Token != f.last.tokens.Access {
+		return
+	}
+	l.used(f.last)
+	if by := r.Header.Get(byHeader); f.last.stored == "" && by != f.last.by.name {
+		l.proves(f.last, by+" calls the API with the access token")
 		l.note(f.account, "%s calls the API with the tokens that %s got", by, f.last.by.name)
 	}
 }

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
-	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -19,6 +18,7 @@ type options struct {
 	instances int
 	users     int
 	length    time.Duration
+	refreshes int // ends it before; 0: it does not
 	pace      time.Duration
 	seed      uint64
 	faults    map[kind]time.Duration // how long it is from one to the next, on average
@@ -53,6 +53,7 @@ func parse(args []string, out io.Writer) (options, error) {
 	f.IntVar(&o.instances, "instances", 3, "how many processes run the application")
 	f.IntVar(&o.users, "users", 300, "how many users there are")
 	f.DurationVar(&o.length, "for", 10*time.Minute, "how long")
+	f.IntVar(&o.refreshes, "refreshes", 0, "end after so many, of which each must take one request and lose nobody")
 	f.DurationVar(&o.pace, "pace", 3*time.Second, "how long a user rests between two actions, on average")
 	f.Uint64Var(&o.seed, "seed", 0, "chooses faults and actions; 0: a random one, which is printed")
 	list := f.String("faults", "all", "all, none, or a list: kill,stop=30s,lost")
@@ -99,6 +100,8 @@ func (o *options) check(arguments bool, list string) (err error) {
 		return errors.New("-users must be from 1 to 100000")
 	case o.length < time.Second:
 		return errors.New("-for must be at least 1s")
+	case o.refreshes < 0:
+		return errors.New("-refreshes must not be negative")
 	case o.pace < 10*time.Millisecond:
 		return errors.New("-pace must be at least 10ms")
 	case o.refreshTimeout < time.Second || o.refreshTimeout > 5*time.Minute:
@@ -127,9 +130,9 @@ func (o *options) check(arguments bool, list string) (err error) {
 		}
 		o.drop(append(storeKinds, kill, term)...)
 	default:
-		u, err := url.Parse(o.store)
-		if err != nil || u.Host == "" || !slices.Contains([]string{"redis", "rediss", "postgres", "postgresql", "mysql"}, u.Scheme) {
-			return errors.New("-store must be redis, postgres, mariadb, sqlite, memory, or a URL redis://HOST:PORT/DB, postgres://USER@HOST:PORT/DB or mysql://USER@HOST:PORT/DB")
+		scheme, rest, _ := strings.Cut(o.store, "://")
+		if rest == "" || !slices.Contains([]string{"redis", "rediss", "postgres", "postgresql", "mysql"}, scheme) {
+			return errors.New("-store must be redis, postgres, mariadb, sqlite, memory, or a URL redis://HOST:PORT/DB, redis://HOST:PORT,HOST:PORT of a cluster, postgres://USER@HOST:PORT/DB or mysql://USER@HOST:PORT/DB")
 		}
 		o.drop(storeKinds...) // a server that was lent is not harmed
 	}

@@ -4,6 +4,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -54,7 +55,7 @@ func (l *ledger) kills(i *incarnation, do func()) {
 		}
 	}
 	for _, f := range l.families {
-		if r := f.last; r != nil && r.by == i && r.stored == "" && r.fate != dropped && l.awake(i, r.carriedOut, now) < mustWrite {
+		if r := f.last; r != nil && r.by == i && r.stored == "" && r.fate != dropped && l.awake(i, r.answeredBy(now), now) < mustWrite {
 			met[f] = true
 		}
 	}
@@ -164,18 +165,30 @@ func (i *incarnation) stopped(from, to time.Time) (d time.Duration) {
 
 // awake is for how long of a time a process could write: it was not stopped, and
 // the store was there. l.mu is held.
-func (l *ledger) awake(i *incarnation, from, to time.Time) time.Duration {
-	d := to.Sub(from) - i.stopped(from, to)
+func (l *ledger) awake(i *incarnation, from, to time.Time) (d time.Duration) {
+	kept := slices.Clone(i.pauses)
 	for _, s := range l.spans {
 		if s.instance == everywhere {
 			end := s.to
 			if !end.IsZero() {
 				end = end.Add(aftermath)
 			}
-			d -= overlap(s.from, end, from, to)
+			kept = append(kept, stoppage{s.from, end})
 		}
 	}
-	return max(d, 0)
+	slices.SortFunc(kept, func(x, y stoppage) int { return x.from.Compare(y.from) })
+	for _, k := range kept { // they may overlap
+		if k.from.After(from) {
+			d += max(0, min(k.from.Sub(from), to.Sub(from)))
+		}
+		if k.to.IsZero() {
+			return d
+		}
+		if k.to.After(from) {
+			from = k.to
+		}
+	}
+	return d + max(0, to.Sub(from))
 }
 
 func overlap(aFrom, aTo, bFrom, bTo time.Time) time.Duration {

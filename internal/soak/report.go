@@ -49,6 +49,16 @@ func (r *report) lost(floor bool) (n int) {
 	return n
 }
 
+// because is how many losses have a cause.
+func (r *report) because(cause string) (n int) {
+	for _, s := range r.losses {
+		if s.cause == cause {
+			n++
+		}
+	}
+	return n
+}
+
 // verdicts is everything for which the exit status is 1.
 func (r *report) verdicts() (all []string) {
 	if n := r.lost(false); n > 0 {
@@ -59,6 +69,9 @@ func (r *report) verdicts() (all []string) {
 	}
 	if len(r.dead) > 0 {
 		all = append(all, fmt.Sprintf("%d users whose login is dead at Musixmatch in the end: %s", len(r.dead), strings.Join(r.dead[:min(3, len(r.dead))], ", ")))
+	}
+	if n := r.counts["refresh requests"]; r.o.refreshes > 0 && (n != r.counts["rotations"] || n < r.o.refreshes || len(r.losses) > 0) {
+		all = append(all, fmt.Sprintf("%d refreshes were wanted, with one POST each and nobody lost", r.o.refreshes))
 	}
 	all = append(all, r.wrongs...)
 	return append(all, r.health.problems()...)
@@ -106,12 +119,19 @@ func (r *report) print(out io.Writer) {
 	row("  carried out: a token was spent", r.counts["rotations"])
 	row("  not carried out, by a fault", r.counts["not carried out"])
 	rows("refused: ", "  refused: ")
+	fmt.Fprintf(w, "  requests for each that was carried out\t%8.4f\n", float64(r.counts["refresh requests"])/float64(max(1, r.counts["rotations"])))
 	row("answers sent", r.counts["answers sent"])
 	row("answers lost by a fault", r.counts["answers lost by a fault"])
 	row("answers for which nobody was there", r.counts["answers for which nobody was there"])
 	row("refreshes that a kill may have met", r.counts["refreshes that a kill may have met"])
 	row("spent tokens presented", r.sum("spent: "))
 	rows("spent: ", "  after ")
+	head("answers that came after 1 to 3 times -refresh-timeout")
+	row("answers", r.counts["late answers"])
+	row("  token-metadata could tell of", r.counts["late answers that token-metadata could tell of"])
+	row("  read: the tokens were used", r.counts["late answers read"])
+	row("  lost though it could", r.because(lateSeen))
+	row("  lost when it was blind", r.because(lateBlind))
 	head("requests of users")
 	row("requests", r.counts["requests"])
 	rows("answer ", "  ")
@@ -125,14 +145,8 @@ func (r *report) print(out io.Writer) {
 	row("served in the end", r.counts["users served in the end"])
 	head("losses")
 	row("at the floor", r.lost(true))
-	for _, cause := range []string{answerLost, answerLate, killedEarly, pausedBlind, pausedPost, cutOffBlind} {
-		n := 0
-		for _, s := range r.losses {
-			if s.floor && s.cause == cause {
-				n++
-			}
-		}
-		row("  "+cause, n)
+	for _, cause := range []string{answerLost, answerLate, lateBlind, killedEarly, pausedBlind, pausedPost, cutOffBlind} {
+		row("  "+cause, r.because(cause))
 	}
 	row("ABOVE THE FLOOR", r.lost(false))
 	head("processes")

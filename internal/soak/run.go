@@ -50,6 +50,7 @@ func run(ctx context.Context, o options, out io.Writer) (*report, error) {
 	began := time.Now()
 	load, stop := context.WithTimeout(ctx, o.length)
 	defer stop()
+	l.refreshes, l.enough = o.refreshes, stop
 	watched := make(chan struct{})
 	go func() {
 		defer close(watched)

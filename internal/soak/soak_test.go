@@ -53,7 +53,7 @@ func soak(t *testing.T, flags string) *report {
 // Every sum of the ledger is that of its parts, and the ledger agrees with what
 // Musixmatch says of every user in the end.
 func TestSums(t *testing.T) {
-	r := soak(t, "-store memory -instances 1 -users 60 -for 9s -pace 400ms -life 5s -refresh-timeout 1s -faults lost=700ms,fail=500ms,slow=300ms,reset=700ms -seed 1")
+	r := soak(t, "-store memory -instances 1 -users 60 -for 9s -pace 400ms -life 5s -refresh-timeout 1s -faults lost=700ms,fail=500ms,slow=300ms,late=2s,reset=700ms -seed 1")
 	require.Empty(t, r.verdicts())
 	c := r.counts
 	require.Equal(t, c["requests"], r.sum("answer "))
@@ -69,8 +69,18 @@ func TestSums(t *testing.T) {
 	require.Positive(t, c["sign-outs"])
 	require.Positive(t, c["answer abandoned"])
 	require.Positive(t, r.lost(true), "a lost answer costs a login")
-	require.LessOrEqual(t, r.lost(true), c["answers lost by a fault"])
+	require.LessOrEqual(t, r.lost(true), c["answers lost by a fault"]+c["late answers"])
+	require.Positive(t, c["late answers"])
+	require.LessOrEqual(t, c["late answers read"]+r.because(lateBlind), c["late answers"])
 	require.Zero(t, c["failed outside of every fault's time"])
+}
+
+// A run that counts refreshes is good if each took one request.
+func TestOneRequestForEachRefresh(t *testing.T) {
+	for _, c := range []struct{ requests, rotations, verdicts int }{{10, 10, 0}, {11, 11, 0}, {11, 10, 1}, {9, 9, 1}} {
+		r := &report{o: options{refreshes: 10}, counts: map[string]int{"refresh requests": c.requests, "rotations": c.rotations}, health: &health{}}
+		require.Len(t, r.verdicts(), c.verdicts, "%+v", c)
+	}
 }
 
 // Instances that overwrite each other's records lose users, and are convicted.
@@ -128,6 +138,7 @@ func TestFlags(t *testing.T) {
 		"-instances 0":               "-instances must",
 		"-instances many":            "-instances",
 		"-users 0":                   "-users must",
+		"-refreshes -1":              "-refreshes must",
 		"-for 1":                     "-for",
 		"-for 1ms":                   "-for must",
 		"-pace 0":                    "-pace must",

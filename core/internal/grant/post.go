@@ -160,9 +160,10 @@ func (f *flight) usedReplay() {
 
 // readOn is for an answer that does not come in time. While token-metadata can
 // say whether the refresh took place, the connection is kept: if it did, the
-// answer exists, and is waited for up to three times RefreshTimeout. The intent is
-// renewed meanwhile, so that nobody takes over. If it did not, the connection is
-// reset, so that nothing is delivered that is still queued.
+// answer exists, and is waited for up to three times RefreshTimeout, also when
+// token-metadata has nothing new to say. The intent is renewed meanwhile, so that
+// nobody takes over. If it did not, the connection is reset, so that nothing is
+// delivered that is still queued.
 func (f *flight) readOn(conn Conn, answers <-chan musixmatch.Answer, own *ownIntent, began musixmatch.Moment) step {
 	f.offer()
 	giveUp := func(next step) step {
@@ -186,11 +187,14 @@ func (f *flight) readOn(conn Conn, answers <-chan musixmatch.Answer, own *ownInt
 	for {
 		v := f.m.probeNow(f.ctx, f.gr, f.e.watch.seen)
 		f.e.watch.probed(v, f.m.now(), apart)
+		if last == inactive && v != active {
+			v = inactive
+		}
 		waited := f.m.now() - sent
 		switch {
 		case v == blind, v == active && last == active, v != inactive && waited >= f.m.intentLease, waited >= 3*f.m.refreshTimeout:
 			return giveUp(f.resolve)
-		case v == inactive && f.e.watch.provenSpent:
+		case v == inactive && last == inactive:
 			if !f.renew(own.attempt) {
 				return giveUp(f.find)
 			}
