@@ -43,7 +43,7 @@ func TestWorkerOffline(t *testing.T) {
 // job acts for them later, when their access tokens have run out.
 func TestWorkerBesideTheDemo(t *testing.T) {
 	srv := newServer(t)
-	env := []string{"MXM_STORE=" + sharedStores["sqlite"](t), "MXM_KEYS=" + goodKey}
+	env := []string{"MXM_STORE=" + sharedStores["sqlite"](t), "MXM_KEYS=" + goodKey, "MXM_REFRESH_TIMEOUT=1s"}
 	app := startDemo(t, "nethttp", srv, env...)
 	var users []string
 	srv.Configure(func(s *mxmtest.Settings) { s.AccessLifetime = time.Second }) // of the first three
@@ -55,7 +55,7 @@ func TestWorkerBesideTheDemo(t *testing.T) {
 		srv.SignInAs(userID(i))
 		signIn(t, browser(t), app.URL)
 	}
-	time.Sleep(3 * time.Second)
+	time.Sleep(9 * time.Second) // seven times RefreshTimeout: the job believes that a token of that age is dead
 	srv.Revoke(users[4])
 	list := append([]string{"mxm:900000000000000000009"}, users...) // one who never connected
 	worker := command(t, "worker", live(srv, append(env, "MXM_USERS="+strings.Join(list, ","))...)...)

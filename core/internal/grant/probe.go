@@ -66,7 +66,11 @@ func (m *Manager) newborn(e *entry, gr grant, in musixmatch.Introspection) bool 
 	if !in.Dated {
 		now, _ = m.server.Now()
 	}
-	return now.Before(gr.Issued.Add(gr.ExpiresIn))
+	// A process that lives for a moment, such as a job, would never get to know a
+	// token. Issued is too early by what an answer may take at the most.
+	age := now.Sub(gr.Issued) - 3*m.refreshTimeout
+	old := in.Dated && gr.ExpiryKnown && age >= 8*m.confirmWait
+	return !old && now.Before(gr.Issued.Add(gr.ExpiresIn))
 }
 
 // introspect asks token-metadata. It ends when Manager closes: what only asks
