@@ -35,7 +35,7 @@ func TestNothingIsSentAfterASuspension(t *testing.T) {
 // and it begins anew after a pause.
 func TestThreeAttemptsThatDidNotTakePlace(t *testing.T) {
 	onBench(t, func(b *bench) {
-		b.liesOnce()
+		b.due()
 		b.post = func(n int, rotate func() musixmatch.Answer) musixmatch.Answer {
 			if n <= 3 {
 				return lost
@@ -43,7 +43,7 @@ func TestThreeAttemptsThatDidNotTakePlace(t *testing.T) {
 			return rotate()
 		}
 		began := time.Now()
-		require.Equal(t, "a2", b.replaced("a1"))
+		require.Equal(t, "a2", b.token())
 		require.Equal(t, []string{"r1", "r1", "r1", "r1"}, b.list(&b.posts))
 		require.Equal(t, []string{"live 1", "live 2", "live 3", "live", "live 1", "live"}, b.list(&b.writes))
 		require.InDelta(t, 6*15*time.Second, time.Since(began), float64(time.Second), "two probes of a1, 15 s apart, for each")
@@ -54,7 +54,7 @@ func TestThreeAttemptsThatDidNotTakePlace(t *testing.T) {
 // server with a grace period.
 func TestHolderReplaysOnce(t *testing.T) {
 	onBench(t, func(b *bench) {
-		b.liesOnce()
+		b.due()
 		first := musixmatch.Answer{}
 		b.post = func(n int, rotate func() musixmatch.Answer) musixmatch.Answer {
 			if n == 1 {
@@ -63,16 +63,16 @@ func TestHolderReplaysOnce(t *testing.T) {
 			}
 			return first
 		}
-		require.Equal(t, "a2", b.replaced("a1"))
+		require.Equal(t, "a2", b.token())
 		require.Equal(t, []string{"r1", "r1"}, b.list(&b.posts))
 	})
 }
 
 func TestHolderReplaysNoMoreThanOnce(t *testing.T) {
 	onBench(t, func(b *bench) {
-		b.liesOnce()
+		b.due()
 		b.post = func(n int, rotate func() musixmatch.Answer) musixmatch.Answer { rotate(); return lost }
-		_, err := b.m.Replace(b.ctx, user, "a1")
+		_, err := b.m.Token(b.ctx, user)
 		require.Equal(t, Reconnect, outcomeOf(err))
 		require.Equal(t, []string{"r1", "r1"}, b.list(&b.posts))
 		b.requireLost(ReasonLostResponse)
@@ -98,10 +98,10 @@ func TestTakerReplaysNothing(t *testing.T) {
 // A taker stays one through attempts of its own.
 func TestTakerStaysOne(t *testing.T) {
 	onBench(t, func(b *bench) {
-		b.liesOnce()
+		b.due()
 		b.foreign()
 		b.post = func(_ int, rotate func() musixmatch.Answer) musixmatch.Answer { rotate(); return lost }
-		_, err := b.m.Replace(b.ctx, user, "a1")
+		_, err := b.m.Token(b.ctx, user)
 		require.Equal(t, Reconnect, outcomeOf(err))
 		require.Equal(t, []string{"r1"}, b.list(&b.posts))
 		require.Equal(t, []string{"live 2", "reconnect"}, b.list(&b.writes))

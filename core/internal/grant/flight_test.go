@@ -223,19 +223,19 @@ func TestStoreThatFails(t *testing.T) {
 // that there is one.
 func TestLateAnswer(t *testing.T) {
 	onBench(t, func(b *bench) {
-		b.liesOnce()
+		b.due()
 		b.post = func(_ int, rotate func() musixmatch.Answer) musixmatch.Answer {
 			a := rotate()
 			time.Sleep(80 * time.Second)
 			return a
 		}
-		require.Equal(t, "a2", b.replaced("a1"))
+		require.Equal(t, "a2", b.token())
 		require.Equal(t, []string{"r1"}, b.list(&b.posts))
 		require.Equal(t, "live 1", b.list(&b.writes)[0])
 		require.Equal(t, "live 1", b.list(&b.writes)[1], "the intent is renewed, so that nobody takes over")
 	})
 	onBench(t, func(b *bench) { // but not for ever
-		b.liesOnce()
+		b.due()
 		began, gaveUp := time.Now(), time.Duration(0)
 		b.post = func(n int, rotate func() musixmatch.Answer) musixmatch.Answer {
 			if rotate(); n == 1 {
@@ -245,14 +245,14 @@ func TestLateAnswer(t *testing.T) {
 			}
 			return lost
 		}
-		_, err := b.m.Replace(b.ctx, user, "a1")
+		_, err := b.m.Token(b.ctx, user)
 		require.Equal(t, Reconnect, outcomeOf(err))
 		require.Greater(t, gaveUp, 90*time.Second)
 		require.Less(t, gaveUp, 3*time.Minute)
 		time.Sleep(10 * time.Minute)
 	})
 	onBench(t, func(b *bench) { // and not if there is none
-		b.liesOnce()
+		b.due()
 		b.post = func(n int, rotate func() musixmatch.Answer) musixmatch.Answer {
 			if n == 1 {
 				time.Sleep(10 * time.Minute)
@@ -261,7 +261,7 @@ func TestLateAnswer(t *testing.T) {
 			return rotate()
 		}
 		began := time.Now()
-		require.Equal(t, "a2", b.replaced("a1"))
+		require.Equal(t, "a2", b.token())
 		require.Less(t, time.Since(began), 90*time.Second)
 		require.Equal(t, []string{"r1", "r1"}, b.list(&b.posts))
 		time.Sleep(10 * time.Minute)

@@ -71,6 +71,7 @@ type fakeServer struct {
 	refresh    func(refresh string) musixmatch.Answer
 	introspect func(access string) (musixmatch.Introspection, error)
 	revoke     func(refresh string)
+	ahead      atomic.Int64 // so far its clock is believed to be ahead of its Date
 	shut       atomic.Int32 // how often nothing was sent, because it was too late
 }
 
@@ -93,7 +94,9 @@ func (s *fakeServer) Revoke(_ context.Context, refresh string) {
 	}
 }
 
-func (*fakeServer) Now() (time.Time, bool) { return time.Now(), true }
+func (s *fakeServer) Now() (time.Time, bool) {
+	return time.Now().Add(time.Duration(s.ahead.Load())), true
+}
 
 type fakeConn struct {
 	s       *fakeServer

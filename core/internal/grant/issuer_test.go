@@ -56,13 +56,17 @@ func (s *issuer) rotate(refresh string) musixmatch.Answer {
 }
 
 func (s *issuer) server() *fakeServer {
-	return &fakeServer{
+	var fake *fakeServer
+	fake = &fakeServer{
 		refresh: func(refresh string) musixmatch.Answer {
 			s.mu.Lock()
 			s.posts = append(s.posts, refresh)
 			n := len(s.posts)
 			s.mu.Unlock()
-			rotate := func() musixmatch.Answer { return s.rotate(refresh) }
+			rotate := func() musixmatch.Answer {
+				fake.ahead.Store(0)
+				return s.rotate(refresh)
+			}
 			if s.post == nil {
 				return rotate()
 			}
@@ -85,6 +89,7 @@ func (s *issuer) server() *fakeServer {
 			s.revoked = append(s.revoked, refresh)
 		},
 	}
+	return fake
 }
 
 // bench is one instance with its issuer and its store.
@@ -214,15 +219,9 @@ func (b *bench) requireLost(reason string) {
 	require.Equal(b.t, []string{"lost " + reason}, losses)
 }
 
-// liesOnce makes token-metadata call a1 inactive once, so that its refresh begins
-// long before its end.
-func (b *bench) liesOnce() {
-	lied := false
-	b.look = func(access string, alive bool) (bool, error) {
-		if access == "a1" && !lied {
-			lied = true
-			return false, nil
-		}
-		return alive, nil
-	}
+// due makes a1 seem to have ended an hour early, so that it is refreshed while
+// token-metadata can still tell whether it was.
+func (b *bench) due() {
+	b.fake.ahead.Store(int64(life))
+	time.Sleep(lease)
 }
