@@ -171,11 +171,28 @@ func topLevel(body []byte) (fields map[string]json.RawMessage, whole bool) {
 }
 
 func stringField(raw json.RawMessage) (string, bool) {
+	if len(raw) < 2 || raw[0] != '"' {
+		return "", false
+	}
+	if text := string(raw[1 : len(raw)-1]); plain(text) {
+		return text, true
+	}
 	var s string
-	if len(raw) == 0 || raw[0] != '"' || json.Unmarshal(raw, &s) != nil {
+	if json.Unmarshal(raw, &s) != nil {
 		return "", false
 	}
 	return s, true
+}
+
+// plain reports whether a JSON string has the value that is written: nothing in
+// it is escaped, as in most.
+func plain(text string) bool {
+	for i := 0; i < len(text); i++ {
+		if c := text[i]; c < 0x20 || c > 0x7e || c == '"' || c == '\\' {
+			return false
+		}
+	}
+	return true
 }
 
 // ValidToken reports whether s is a token: it accepts visible ASCII (RFC 6749 appendix A.12, without the space).
