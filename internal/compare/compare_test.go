@@ -127,6 +127,11 @@ func TestPageHasTheTable(t *testing.T) {
 			rows = "|  | "
 		}
 	}
+	for _, w := range farWorks() {
+		if !strings.Contains(section, " | "+w.title+" | ") {
+			t.Errorf("the page's table lacks %s%s", w.title, rerun)
+		}
+	}
 	for _, rec := range recipes() {
 		if !strings.Contains(section, rec.name) {
 			t.Errorf("the page's table lacks %s%s", rec.name, rerun)

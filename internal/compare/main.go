@@ -1,7 +1,7 @@
 // Command compare measures mxmconnect and the libraries that applications use
 // for the same work, all in one run, and prints the result as a table:
 //
-//	go run .                  # about two minutes
+//	go run .                  # about four minutes
 //	go run . -write ../../docs/measured.md
 //
 // It is a module of its own, so that nobody who uses mxmconnect compiles its
@@ -9,6 +9,7 @@
 // does the same work on the same request, and takes turns with the others: what
 // counts is its fastest round, and the ratio. A Redis and a MariaDB server are
 // started if they are installed; without them those rows are missing.
+// Last, all of them work at a distance: see far.go.
 package main
 
 import (
@@ -76,12 +77,17 @@ func run(e effort, sessions int, only, write, profile string) error {
 		fmt.Fprintln(os.Stderr, "stampede")
 		storms = stampede(sessions)
 	}
+	var travels []farRow
+	if only == "" || strings.Contains("far away", only) {
+		fmt.Fprintln(os.Stderr, "far away")
+		travels = travel()
+	}
 	if write == "" {
-		fmt.Print(report(results, storms, ""))
+		fmt.Print(report(results, storms, travels, ""))
 		return nil
 	}
 	image := "![Time per piece of work, mxmconnect and others](" + chartName + ")\n\n"
-	return writePage(write, report(results, storms, image), chart(results))
+	return writePage(write, report(results, storms, travels, image), chart(results))
 }
 
 // groups is what is compared.

@@ -217,16 +217,14 @@ func (m *mxmconnect) signIn(userID string) []*http.Cookie {
 
 func (m *mxmconnect) instance(i int) http.Handler { return m.handlers[i] }
 
-// lost asks for a token once more after the access token has ended, which takes
-// a refresh token that lives.
+// lost compares what is stored with the server's books: the refresh token lives if
+// the access token that came with it is the newest of a login that lives. To end
+// the access token and see it healed would prove less: an instance that has known
+// a token for less than 15 seconds does not believe that it is dead.
 func (m *mxmconnect) lost(userID string, _ []*http.Cookie) bool {
-	m.srv.ExpireAccessTokens(userID)
-	resp, err := m.auths[0].Client(context.Background(), userID).Get(m.srv.APIURL() + "/whoami")
-	if err != nil {
-		return true
-	}
-	defer resp.Body.Close()
-	return resp.StatusCode != http.StatusOK
+	t, err := m.auths[0].TokenSource(context.Background(), userID).Token()
+	live := m.srv.Live(userID)
+	return err != nil || len(live) != 1 || live[0].AccessToken != t.AccessToken
 }
 
 func (m *mxmconnect) close() {

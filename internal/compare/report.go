@@ -10,11 +10,14 @@ import (
 )
 
 // report is the tables, in Markdown.
-func report(results []result, storms []storm, chart string) string {
+func report(results []result, storms []storm, travels []farRow, chart string) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "One run with %s on %s/%s, %s.\n", runtime.Version(), runtime.GOOS, runtime.GOARCH, processor())
 	if len(storms) > 0 {
 		stormTable(&b, storms)
+	}
+	if len(travels) > 0 {
+		farTable(&b, travels)
 	}
 	if len(results) > 0 {
 		b.WriteString("\nTime per piece of work; × is in units of mxmconnect's: above 1, mxmconnect is ahead.\n\n" + chart)

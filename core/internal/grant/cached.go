@@ -93,13 +93,18 @@ func (f *flight) serveFor(s *served, d time.Duration) *served {
 // learnTime lets the server say what time it is, if it has not yet. Until then
 // our own clock would decide whether a token from before this process is
 // believed, and that clock may be wrong. Without an answer within a second the
-// token is served; a 401 corrects it.
-func (m *Manager) learnTime(ctx context.Context, access string) {
+// token is served; a 401 corrects it. If our clock says that a refresh is due, a
+// connection for it is dialled meanwhile.
+func (f *flight) learnTime() {
+	m := f.m
 	known := func() bool { _, known := m.server.Now(); return known }
-	if access == "" || known() {
+	if f.gr.Access == "" || known() {
 		return
 	}
-	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	if !m.fresh(f.e, f.gr) {
+		f.dialAhead()
+	}
+	ctx, cancel := context.WithTimeout(f.ctx, time.Second)
 	defer cancel()
 	select {
 	case m.timeSem <- struct{}{}: // one asks, and the others wait for the same answer
@@ -112,7 +117,7 @@ func (m *Manager) learnTime(ctx context.Context, access string) {
 		return
 	}
 	m.timeAsked.Store(int64(m.now()))
-	if _, err := m.introspect(ctx, access); err == nil {
+	if _, err := m.introspect(ctx, f.gr.Access); err == nil {
 		m.timeAsked.Store(0)
 	}
 }

@@ -34,6 +34,14 @@ func (f *flight) dial() {
 	}()
 }
 
+// dialAhead dials while the server is asked about the token, unless the refresh
+// that may follow is in doubt already.
+func (f *flight) dialAhead() {
+	if f.gr.Refresh != "" && f.gr.Intent == nil {
+		f.dial()
+	}
+}
+
 // connect returns a connection for the refresh token at hand.
 func (f *flight) connect() (Conn, error) {
 	f.dial()

@@ -69,7 +69,7 @@ func (f *flight) find() step {
 	if f.gr.Status != statusLive {
 		return f.reconnect(errLost)
 	}
-	f.m.learnTime(f.ctx, f.gr.Access)
+	f.learnTime()
 	if f.adoptable() {
 		return f.adopt()
 	}
@@ -134,9 +134,7 @@ func (f *flight) adopt() step {
 // the API's 401 was about something else, and a refresh would kill it for
 // nothing; if nobody can say, neither. A connection is dialled meanwhile.
 func (f *flight) ask() step {
-	if f.gr.Refresh != "" && f.gr.Intent == nil {
-		f.dial()
-	}
+	f.dialAhead()
 	in, err := f.m.introspect(f.ctx, f.gr.Access)
 	s := f.cache(f.gr)
 	switch {

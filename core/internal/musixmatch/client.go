@@ -63,8 +63,8 @@ type Client struct {
 	clientID     string
 	clientSecret string
 	redirectURL  string
-	pooled       *http.Client // for what may be lost at the price of a click
-	single       *http.Client // for refreshes: a connection of its own for each
+	pooled       http.RoundTripper // for what may be lost at the price of a click
+	single       http.RoundTripper // for refreshes: a connection of its own for each
 	clock        Clock
 	server       *ServerClock
 
@@ -73,20 +73,13 @@ type Client struct {
 
 // New returns a client. It does not use the network.
 func New(o Options) *Client {
-	client := func(keepAlive bool) *http.Client {
-		return &http.Client{
-			Transport: newTransport(o.Transport, keepAlive),
-			// A redirect would carry the form, secrets included, elsewhere.
-			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-		}
-	}
 	return &Client{
 		endpoint:         o.Endpoint,
 		clientID:         o.ClientID,
 		clientSecret:     o.ClientSecret,
 		redirectURL:      o.RedirectURL,
-		pooled:           client(true),
-		single:           client(false),
+		pooled:           newTransport(o.Transport, true),
+		single:           newTransport(o.Transport, false),
 		clock:            o.Clock,
 		server:           NewServerClock(o.Clock),
 		authorizationURL: newAuthorizationURL(o),
@@ -98,8 +91,11 @@ func (c *Client) Now() (t time.Time, known bool) { return c.server.Now() }
 
 // Close closes the connections that are idle.
 func (c *Client) Close() {
-	c.pooled.CloseIdleConnections()
-	c.single.CloseIdleConnections()
+	for _, transport := range []http.RoundTripper{c.pooled, c.single} {
+		if t, ok := transport.(interface{ CloseIdleConnections() }); ok {
+			t.CloseIdleConnections()
+		}
+	}
 }
 
 // CallError is a call that did not end in the answer that was asked for.
@@ -284,11 +280,11 @@ func (c *Client) Revoke(ctx context.Context, token string) {
 // post sends a form. With a gate it goes on a connection of its own, which asks
 // the gate before the first byte; without one the connection may be a pooled one.
 func (c *Client) post(ctx context.Context, what, to string, form url.Values, own *gate) (*response, error) {
-	client, g := c.single, own
+	transport, g := c.single, own
 	if own == nil {
-		client, g = c.pooled, &gate{clock: c.clock}
+		transport, g = c.pooled, &gate{clock: c.clock}
 	}
-	if !gated(client.Transport) {
+	if !gated(transport) {
 		// A transport that is not ours is asked once, before it dials.
 		if err := g.pass(); err != nil {
 			return nil, &CallError{What: what, Cause: err}
@@ -303,7 +299,7 @@ func (c *Client) post(ctx context.Context, what, to string, form url.Values, own
 	req.GetBody = nil
 	req.Header.Set("Content-Type", formContentType)
 	req.Header.Set("Accept", "application/json")
-	r, err := c.do(client, req)
+	r, err := c.do(transport, req)
 	if err != nil {
 		return nil, &CallError{What: what, Sent: g.withdraw(), Cause: safeCause(err), reused: g.reused.Load()}
 	}
@@ -312,11 +308,12 @@ func (c *Client) post(ctx context.Context, what, to string, form url.Values, own
 	return r, nil
 }
 
-// do sends req and reads the whole answer. The body, like the rest of the
+// do sends req and reads the whole answer. It follows no redirect, which would
+// carry the form, secrets included, elsewhere. The body, like the rest of the
 // transport, may be the application's own and panic.
-func (c *Client) do(client *http.Client, req *http.Request) (r *response, err error) {
+func (c *Client) do(transport http.RoundTripper, req *http.Request) (r *response, err error) {
 	defer recovery.Catch(&err)
-	resp, err := client.Do(req)
+	resp, err := transport.RoundTrip(req)
 	if err != nil {
 		return nil, err
 	}

@@ -55,7 +55,7 @@ func (c *Client) Connect(ctx context.Context, refreshToken string) (*Refresh, er
 		t, err := c.token(live, form, r.gate)
 		r.answer <- Answer{t, err}
 	}
-	if !gated(c.single.Transport) { // it dials when it sends
+	if !gated(c.single) { // it dials when it sends
 		go func() {
 			r.gate.stands()
 			exchange()
