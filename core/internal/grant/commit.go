@@ -174,7 +174,8 @@ func (f *flight) publish(old, mine grant, t *musixmatch.Tokens, took time.Durati
 	if s == nil { // a refresh token was all that could be saved
 		return f.later(ReasonUpstream, t.Defect)
 	}
-	if f.m.left(mine) <= 0 { // this process was stopped meanwhile
+	if f.m.left(mine) <= 0 && !f.outlived { // this process was stopped meanwhile
+		f.outlived = true
 		return f.find
 	}
 	return f.land(result{served: s})

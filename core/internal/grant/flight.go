@@ -54,7 +54,8 @@ type flight struct {
 	replaying  bool // the next POST is the one replay that a holder has on "inactive"
 	asked      bool // the rejected token has been introspected: inactive
 	conflicts  int
-	inTheDark  int // replays that were made because nothing could be found out
+	outlived   bool // the tokens of a refresh had expired before they were stored
+	inTheDark  int  // replays that were made because nothing could be found out
 	dialing    *dialing
 	slots      []semaphore // held at the moment
 	after      []func()    // what is left to do when the waiters have been served
