@@ -60,7 +60,7 @@ func TestRedisClusterWhileAMasterDies(t *testing.T) {
 			}
 		})
 	}
-	time.Sleep(500 * time.Millisecond)
+	time.Sleep(1500 * time.Millisecond) // by then both instances know the tokens for long enough to believe that they are dead
 	for i := range users / 2 {
 		srv.ExpireAccessTokens(userID(i))
 	}
@@ -111,6 +111,10 @@ func TestRedisClusterWhileAMasterDies(t *testing.T) {
 func TestRedisClusterLosesAcknowledgedWrites(t *testing.T) {
 	cluster, srv, apps, clients := onCluster(t)
 	visit := func(i int, c *http.Client) string { return outcomeOf(t, c, apps[i%2].URL+"/whoami") }
+	for i, c := range clients[:users] {
+		require.Equal(t, "200", visit(i, c))
+	}
+	time.Sleep(time.Second) // an instance believes no token to be dead that it has not known for half a second
 	for i := range users {
 		srv.ExpireAccessTokens(userID(i))
 	}

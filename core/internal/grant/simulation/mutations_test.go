@@ -283,7 +283,7 @@ var mutations = []mutation{
 	},
 	{
 		name:    "R10 a clock of ours is believed before the server has said the time",
-		edits:   []edit{{"f.m.learnTime(f.ctx, f.gr.Access)\n", ""}},
+		edits:   []edit{{"f.learnTime()\n", ""}},
 		profile: "clocks", seed: 7, breaks: "I9",
 	},
 	{
