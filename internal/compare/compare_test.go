@@ -128,7 +128,7 @@ func TestPageHasTheTable(t *testing.T) {
 		}
 	}
 	for _, w := range farWorks() {
-		if !strings.Contains(section, " | "+w.title+" | ") {
+		if !strings.Contains(section, " | "+w.title+" |") {
 			t.Errorf("the page's table lacks %s%s", w.title, rerun)
 		}
 	}
