@@ -113,7 +113,17 @@ func stampede(t *testing.T, processes int, reuse mxmtest.ReusePolicy, env ...str
 	began := time.Now()
 	var answers tally
 	for range expiries {
-		time.Sleep(2100 * time.Millisecond) // a token that is newer is not believed to be dead: half of RefreshTimeout
+		// A process believes no token to be dead that it has not known for half of RefreshTimeout.
+		var known sync.WaitGroup
+		for _, c := range clients {
+			known.Go(func() {
+				for _, app := range apps {
+					require.Equal(t, "200", outcomeOf(t, c, app.URL+"/whoami"))
+				}
+			})
+		}
+		known.Wait()
+		time.Sleep(2100 * time.Millisecond)
 		for i := range users {
 			srv.ExpireAccessTokens(userID(i))
 		}

@@ -168,6 +168,9 @@ func (f *flight) whose(mine grant, received time.Duration, n int) disposition {
 func (f *flight) publish(old, mine grant, t *musixmatch.Tokens, took time.Duration, lifted bool) step {
 	f.e.remember(mine, f.m.now())
 	f.e.succeeded()
+	if f.asked {
+		f.e.age = min(2*f.e.born(f.m.confirmWait), 8*f.m.confirmWait)
+	}
 	f.sentIntent = false
 	f.concluded(old, mine, t, took, lifted)
 	s := f.cache(mine)

@@ -148,7 +148,6 @@ func (f *flight) ask() step {
 		return f.land(result{served: s, verdict: noAnswer})
 	}
 	f.asked, f.e.watch.dead = true, true
-	f.e.age = min(2*f.e.born(f.m.confirmWait), 8*f.m.confirmWait)
 	return f.find
 }
 
