@@ -100,7 +100,7 @@ func (m *Manager) token(ctx context.Context, sub, rejected string) result {
 	}
 }
 
-// launch begins a flight. k is locked. It returns nil when Auth is closed.
+// launch begins a flight. e is locked. It returns nil when Manager is closed.
 func (m *Manager) launch(e *entry, rejected string) *flight {
 	if !m.begin() {
 		return nil
@@ -118,7 +118,7 @@ func (m *Manager) launch(e *entry, rejected string) *flight {
 }
 
 var (
-	errClosed   = errors.New("Auth is closed")
+	errClosed   = errors.New("this instance is shutting down")
 	errPatience = errors.New("no token in time")
 )
 

@@ -262,7 +262,7 @@ func (x *exchange) post(c *conn) {
 	if issued != nil {
 		tokens = musixmatch.Tokens{
 			Access: issued.access, Refresh: issued.refresh, Scope: "profile email", Status: 200, Complete: true,
-			ExpiresIn: issued.expires.Sub(time.Now()).Truncate(time.Second), ExpiryKnown: dated,
+			ExpiresIn: time.Until(issued.expires).Truncate(time.Second), ExpiryKnown: dated,
 		}
 		if w.noRotation {
 			tokens.Refresh = ""
