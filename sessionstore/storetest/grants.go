@@ -108,13 +108,18 @@ var grantCases = []grantCase{
 		wantGrant(t, s, key, "v3", "new")
 	}},
 	{"expiry replaced", "Replacing a record replaces its expiry: later, sooner, or never.", func(t *testing.T, s core.GrantStore) {
-		later, never, sooner, end := unique(), unique(), unique(), time.Now().Add(blink)
-		create(t, s, later, core.Record{Version: "v1", Expiry: end})
-		create(t, s, never, core.Record{Version: "v1", Expiry: end})
-		create(t, s, sooner, core.Record{Version: "v1"})
-		mustReplace(t, s, later, "v1", core.Record{Version: "v2", Expiry: end.Add(time.Hour)})
-		mustReplace(t, s, never, "v1", core.Record{Version: "v2"})
-		mustReplace(t, s, sooner, "v1", core.Record{Version: "v2", Expiry: end})
+		var later, never, sooner string
+		end := before(t, func(end time.Time) error {
+			later, never, sooner = unique(), unique(), unique()
+			return errors.Join(
+				s.CommitGrant(t.Context(), later, "", core.Record{Version: "v1", Expiry: end}),
+				s.CommitGrant(t.Context(), never, "", core.Record{Version: "v1", Expiry: end}),
+				s.CommitGrant(t.Context(), sooner, "", core.Record{Version: "v1"}),
+				s.CommitGrant(t.Context(), later, "v1", core.Record{Version: "v2", Expiry: end.Add(time.Hour)}),
+				s.CommitGrant(t.Context(), never, "v1", core.Record{Version: "v2"}),
+				s.CommitGrant(t.Context(), sooner, "v1", core.Record{Version: "v2", Expiry: end}),
+			)
+		})
 		wantGrantUntil(t, s, sooner, end)
 		time.Sleep(time.Until(end) + slack)
 		wantGrant(t, s, later, "v2", "")

@@ -138,7 +138,7 @@ func (c *storeClient) FindGrant(ctx context.Context, key string) (grant.Record, 
 		return grant.Record{}, false, err
 	}
 	w.mu.Lock()
-	h := c.s.slot(key).now()
+	h := *c.s.slot(key).now()
 	w.mu.Unlock()
 	c.p.mustLive(c.p.reach(found, place))
 	return h.record, h.found, nil
