@@ -37,3 +37,24 @@ type GrantStore interface {
 	// DeleteGrant removes the record at key. Its absence is not an error.
 	DeleteGrant(ctx context.Context, key string) error
 }
+
+// GrantLister is what a [GrantStore] may implement, too, so that [Auth.Grants]
+// and [Auth.Maintain] find the grants in it. All stores of this module do.
+//
+// The calls from cursor "" to next "" are a sweep. It returns each key that is
+// in the store throughout the sweep at least once, whatever is written and
+// deleted meanwhile. It may return a key twice, one that was written or deleted
+// during the sweep, and one that has expired.
+type GrantLister interface {
+	// ListGrants returns one page of the keys in the store. A sweep begins with
+	// cursor "" and goes on with the next of the page before; next == "" ends it.
+	// A page has about limit keys, which is at least 1; it may have a few more, or
+	// fewer, or none before the end. What a call costs in memory depends on limit
+	// alone.
+	//
+	// A cursor is text. It serves any instance of the application, and as often as
+	// wanted: the same cursor returns the same page again, or a similar one. Where
+	// the store cannot go on at a cursor, such as after a failover, the sweep
+	// begins again, with a page as for "". An error leaves the cursor as it was.
+	ListGrants(ctx context.Context, cursor string, limit int) (keys []string, next string, err error)
+}

@@ -4,8 +4,12 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"hash/maphash"
 	"maps"
+	"slices"
+	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -50,6 +54,7 @@ type memoryEntry struct {
 var (
 	_ scs.CtxStore = (*Memory)(nil)
 	_ GrantStore   = (*Memory)(nil)
+	_ GrantLister  = (*Memory)(nil)
 )
 
 // NewMemory returns an empty Memory.
@@ -170,6 +175,28 @@ func (m *Memory) DeleteGrant(ctx context.Context, key string) error {
 	return nil
 }
 
+// ListGrants implements [GrantLister]. A page is of one shard. A cursor is the
+// number of the shard and the last key that was returned of it.
+func (m *Memory) ListGrants(ctx context.Context, cursor string, limit int) (keys []string, next string, err error) {
+	if err := ctx.Err(); err != nil {
+		return nil, "", err
+	}
+	number, after, _ := strings.Cut(cursor, " ")
+	i, err := strconv.Atoi(number)
+	if err != nil || i < 0 || i >= memoryShards {
+		i, after = 0, ""
+	}
+	keys = m.grants[i].keysAfter(after)
+	if len(keys) > limit {
+		keys = keys[:limit:limit]
+		return keys, fmt.Sprint(i, " ", keys[limit-1]), nil
+	}
+	if i+1 < memoryShards {
+		next = strconv.Itoa(i + 1)
+	}
+	return keys, next, nil
+}
+
 func (m *Memory) shard(shards *[memoryShards]memoryShard, key string) *memoryShard {
 	return &shards[maphash.String(m.seed, key)%memoryShards]
 }
@@ -185,6 +212,20 @@ func (s *memoryShard) live(key string, now time.Time) (memoryEntry, bool) {
 		return e, true
 	}
 	return memoryEntry{}, false
+}
+
+// keysAfter returns the keys that follow after, in their order.
+func (s *memoryShard) keysAfter(after string) (keys []string) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	now := time.Now()
+	for k, e := range s.entries {
+		if k > after && !e.expired(now) {
+			keys = append(keys, k)
+		}
+	}
+	slices.Sort(keys)
+	return keys
 }
 
 func (s *memoryShard) put(key string, e memoryEntry, now time.Time) {

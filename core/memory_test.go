@@ -93,6 +93,32 @@ func TestMemoryFindAllocatesOnce(t *testing.T) {
 	require.LessOrEqual(t, testing.AllocsPerRun(1000, func() { m.FindGrant(ctx, "grant") }), 1.0)
 }
 
+func TestMemoryListsEachKeyOnce(t *testing.T) {
+	ctx, m := t.Context(), core.NewMemory()
+	var want, got []string
+	for i := range 1000 {
+		want = append(want, fmt.Sprint("key ", i))
+		require.NoError(t, m.CommitGrant(ctx, want[i], "", core.Record{Version: "1"}))
+		require.NoError(t, m.CommitCtx(ctx, fmt.Sprint("session ", i), nil, time.Now().Add(time.Hour)))
+	}
+	require.NoError(t, m.CommitGrant(ctx, "expired", "", core.Record{Version: "1", Expiry: time.Now().Add(-time.Second)}))
+	for cursor := ""; ; {
+		page, next, err := m.ListGrants(ctx, cursor, 3)
+		require.NoError(t, err)
+		require.LessOrEqual(t, len(page), 3)
+		got = append(got, page...)
+		if cursor = next; next == "" {
+			break
+		}
+		if len(page) > 0 { // the key that the cursor names may vanish
+			require.NoError(t, m.DeleteGrant(ctx, page[len(page)-1]))
+		}
+	}
+	require.ElementsMatch(t, want, got)
+	_, _, err := m.ListGrants(ctx, "not a cursor of Memory", 3)
+	require.NoError(t, err)
+}
+
 func TestMemoryIsSafeForConcurrentUse(t *testing.T) {
 	ctx, m := t.Context(), core.NewMemory()
 	var wg sync.WaitGroup
