@@ -20,7 +20,7 @@ import (
 
 	"github.com/mxmconnect/mxmconnect/core"
 	"github.com/mxmconnect/mxmconnect/examples/internal/page"
-	"github.com/mxmconnect/mxmconnect/examples/internal/setup"
+	"github.com/mxmconnect/mxmconnect/internal/setup"
 	"github.com/mxmconnect/mxmconnect/nethttpmw"
 )
 

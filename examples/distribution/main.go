@@ -20,7 +20,7 @@ import (
 	"os"
 	"strings"
 
-	"github.com/mxmconnect/mxmconnect/examples/internal/setup"
+	"github.com/mxmconnect/mxmconnect/internal/setup"
 )
 
 //go:embed catalogue.json

@@ -21,7 +21,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/mxmconnect/mxmconnect/core"
-	"github.com/mxmconnect/mxmconnect/examples/internal/setup"
+	"github.com/mxmconnect/mxmconnect/internal/setup"
 	"github.com/mxmconnect/mxmconnect/internal/stores"
 )
 

@@ -12,7 +12,7 @@ import (
 	"github.com/alexedwards/scs/v2"
 
 	"github.com/mxmconnect/mxmconnect/core"
-	"github.com/mxmconnect/mxmconnect/examples/internal/setup"
+	"github.com/mxmconnect/mxmconnect/internal/setup"
 	"github.com/mxmconnect/mxmconnect/internal/stores"
 )
 
