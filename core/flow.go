@@ -36,18 +36,17 @@ type flow struct {
 	Verifier string
 	Purpose  string
 	AppUser  []byte // see appUserSum
-	Issuer   string
 	Created  time.Time
 	ReturnTo string
 }
 
-const flowFields = 7
+const flowFields = 6
 
 // encode returns the fields as lines. ReturnTo is the last, and may be anything.
 // JSON would be several times as dear, and half as long again.
 func (f flow) encode() []byte {
 	return []byte(strings.Join([]string{
-		hex.EncodeToString(f.State), f.Verifier, f.Purpose, hex.EncodeToString(f.AppUser), f.Issuer,
+		hex.EncodeToString(f.State), f.Verifier, f.Purpose, hex.EncodeToString(f.AppUser),
 		strconv.FormatInt(f.Created.UnixNano(), 10), f.ReturnTo,
 	}, "\n"))
 }
@@ -59,11 +58,11 @@ func decodeFlow(text string) (f flow, err error) {
 	}
 	state, err1 := hex.DecodeString(v[0])
 	appUser, err2 := hex.DecodeString(v[3])
-	created, err3 := strconv.ParseInt(v[5], 10, 64)
+	created, err3 := strconv.ParseInt(v[4], 10, 64)
 	if cmp.Or(err1, err2, err3) != nil {
 		return flow{}, seal.ErrUnsealable
 	}
-	return flow{state, v[1], v[2], appUser, v[4], time.Unix(0, created), v[6]}, nil
+	return flow{state, v[1], v[2], appUser, time.Unix(0, created), v[5]}, nil
 }
 
 // startFlow begins an attempt and gives the browser its cookie. It returns the
@@ -76,7 +75,6 @@ func (a *Auth) startFlow(w http.ResponseWriter, r *http.Request, purpose, appUse
 		ReturnTo: returnTo,
 		Purpose:  purpose,
 		AppUser:  appUserSum(appUser),
-		Issuer:   a.cfg.BaseURL,
 		Created:  time.Now(),
 	}
 	a.evictFlows(w, r)
@@ -86,7 +84,7 @@ func (a *Auth) startFlow(w http.ResponseWriter, r *http.Request, purpose, appUse
 		f.ReturnTo = "" // the browser arrives elsewhere, but the attempt is not lost
 		plain = f.encode()
 	}
-	sealed := a.keys.Seal(flowPurpose, name, plain)
+	sealed := a.keys.Seal(flowPurpose, a.flowPlace(name), plain)
 	http.SetCookie(w, a.newFlowCookie(name, base64.RawURLEncoding.EncodeToString(sealed), int(flowLife.Seconds())))
 	return state, f
 }
@@ -103,7 +101,7 @@ func (a *Auth) openFlow(r *http.Request, state string) (flow, error) {
 	if err != nil {
 		return flow{}, err
 	}
-	if subtle.ConstantTimeCompare(sum(state), f.State) != 1 || f.Issuer != a.cfg.BaseURL {
+	if subtle.ConstantTimeCompare(sum(state), f.State) != 1 {
 		return flow{}, errors.New("the attempt belongs to another state")
 	}
 	if age := time.Since(f.Created); age > flowLife {
@@ -117,11 +115,18 @@ func (a *Auth) unsealFlow(c *http.Cookie) (f flow, err error) {
 	if err != nil {
 		return flow{}, seal.ErrUnsealable
 	}
-	plain, err := a.keys.Open(flowPurpose, c.Name, sealed)
+	plain, err := a.keys.Open(flowPurpose, a.flowPlace(c.Name), sealed)
 	if err != nil {
 		return flow{}, err
 	}
 	return decodeFlow(string(plain))
+}
+
+// flowPlace names all that an attempt belongs to: its cookie, and the client at
+// an authorization server with the address to which the answer comes. None of
+// them has a NUL.
+func (a *Auth) flowPlace(cookie string) string {
+	return strings.Join([]string{cookie, a.cfg.BaseURL, a.cfg.ClientID, a.cfg.RedirectURL}, "\x00")
 }
 
 // evictFlows makes room for one more attempt. It removes unreadable attempts

@@ -66,6 +66,16 @@ func TestFlowCookie(t *testing.T) {
 	other := newTestAuth(t, nil)
 	_, err = other.openFlow(b.request("/"), state)
 	require.Error(t, err, "another key")
+	for what, change := range map[string]func(*Config){
+		"another client":               func(c *Config) { c.ClientID = "another" },
+		"another redirect URL":         func(c *Config) { c.RedirectURL = "https://other.example/auth/musixmatch/callback" },
+		"another authorization server": func(c *Config) { c.BaseURL = "https://another.example" },
+	} {
+		other := newTestAuth(t, change)
+		other.keys = a.keys
+		_, err = other.openFlow(b.request("/"), state)
+		require.ErrorIs(t, err, seal.ErrUnsealable, what)
+	}
 	twice := b.request("/")
 	twice.AddCookie(&http.Cookie{Name: a.flowCookieName(state), Value: "x"})
 	_, err = a.openFlow(twice, state)
@@ -131,7 +141,7 @@ func FuzzFlowCookie(f *testing.F) {
 		_, err := a.openFlow(r, state)
 		require.Error(t, err)
 		raw, _ := base64.RawURLEncoding.DecodeString(value)
-		_, err = a.keys.Open(flowPurpose, a.flowCookieName(state), raw)
+		_, err = a.keys.Open(flowPurpose, a.flowPlace(a.flowCookieName(state)), raw)
 		require.ErrorIs(t, err, seal.ErrUnsealable)
 	})
 }

@@ -3,8 +3,10 @@
 package seal
 
 import (
+	"bytes"
 	"crypto/aes"
 	"crypto/cipher"
+	"crypto/hkdf"
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
@@ -12,22 +14,28 @@ import (
 	"fmt"
 )
 
-// A sealed value is version | key ID | nonce | AES-256-GCM ciphertext. The
-// associated data is the purpose and the place where the value is kept, so
-// that a value moved elsewhere, or used for another purpose, does not open.
+// A sealed value is version | key ID | salt | nonce | AES-256-GCM ciphertext.
+// HKDF (RFC 5869) derives the AES key from the configured one, the purpose and
+// the salt, so that no key of AES seals for two purposes, and hardly ever for
+// two values. Salt and nonce are 192 random bits: what one key may seal has no
+// limit in practice, where random nonces of 96 bits alone allow 2^32 values (NIST
+// SP 800-38D section 8.3). The associated data is the place where the value is
+// kept: a value moved elsewhere does not open.
 const (
 	sealVersion = 1
 	keyIDSize   = 4
-	nonceSize   = 12
-	sealHeader  = 1 + keyIDSize + nonceSize
+	saltSize    = 12
+	sealHeader  = 1 + keyIDSize + saltSize
+	keySize     = 32
+	gcmOverhead = 12 + 16 // nonce and tag
 )
 
 // ErrUnsealable is the error of Open where no key opens the value.
 var ErrUnsealable = errors.New("no configured key opens this value")
 
 type sealingKey struct {
-	id   [keyIDSize]byte
-	aead cipher.AEAD
+	id     [keyIDSize]byte
+	secret []byte
 }
 
 // Keyring seals with its first key and opens with all of them.
@@ -51,8 +59,8 @@ func New(keys [][]byte) (Keyring, error) {
 }
 
 func newKey(k []byte) (sealingKey, error) {
-	if len(k) != 32 {
-		return sealingKey{}, fmt.Errorf("must be 32 bytes, is %d", len(k))
+	if len(k) != keySize {
+		return sealingKey{}, fmt.Errorf("must be %d bytes, is %d", keySize, len(k))
 	}
 	distinct := map[byte]struct{}{}
 	for _, b := range k {
@@ -61,29 +69,40 @@ func newKey(k []byte) (sealingKey, error) {
 	if len(distinct) < 8 {
 		return sealingKey{}, errors.New("must be random: it repeats a few bytes")
 	}
-	block, err := aes.NewCipher(k)
-	if err != nil {
-		return sealingKey{}, err
-	}
-	aead, err := cipher.NewGCM(block)
-	if err != nil {
-		return sealingKey{}, err
-	}
-	key := sealingKey{aead: aead}
-	id := sha256.Sum256(append([]byte("mxmconnect key id\x00"), k...))
-	copy(key.id[:], id[:])
+	key := sealingKey{secret: bytes.Clone(k)}
+	copy(key.id[:], key.derive(nil, "key id", keyIDSize))
 	return key, nil
+}
+
+func (k sealingKey) derive(salt []byte, purpose string, size int) []byte {
+	derived, err := hkdf.Key(sha256.New, k.secret, salt, "mxmconnect "+purpose, size)
+	if err != nil {
+		panic(err) // of a size that SHA-256 cannot give
+	}
+	return derived
+}
+
+func (k sealingKey) aead(salt []byte, purpose string) cipher.AEAD {
+	block, err := aes.NewCipher(k.derive(salt, "seal "+purpose, keySize))
+	if err != nil {
+		panic(err) // of a wrong size
+	}
+	aead, err := cipher.NewGCMWithRandomNonce(block)
+	if err != nil {
+		panic(err) // of a block that is not AES
+	}
+	return aead
 }
 
 // Seal encrypts plain for one purpose and place; only there does it open.
 func (r Keyring) Seal(purpose, place string, plain []byte) []byte {
 	key := r[0]
-	out := make([]byte, sealHeader, sealHeader+len(plain)+key.aead.Overhead())
+	out := make([]byte, sealHeader, sealHeader+len(plain)+gcmOverhead)
 	out[0] = sealVersion
 	copy(out[1:], key.id[:])
-	nonce := out[1+keyIDSize : sealHeader]
-	rand.Read(nonce)
-	return key.aead.Seal(out, nonce, plain, associated(purpose, place))
+	salt := out[1+keyIDSize : sealHeader]
+	rand.Read(salt)
+	return key.aead(salt, purpose).Seal(out, nil, plain, []byte(place))
 }
 
 // Open decrypts what Seal made for the same purpose and place.
@@ -96,16 +115,12 @@ func (r Keyring) Open(purpose, place string, sealed []byte) ([]byte, error) {
 		if key.id != id {
 			continue
 		}
-		plain, err := key.aead.Open(nil, sealed[1+keyIDSize:sealHeader], sealed[sealHeader:], associated(purpose, place))
+		plain, err := key.aead(sealed[1+keyIDSize:sealHeader], purpose).Open(nil, nil, sealed[sealHeader:], []byte(place))
 		if err == nil {
 			return plain, nil
 		}
 	}
 	return nil, ErrUnsealable
-}
-
-func associated(purpose, place string) []byte {
-	return []byte(purpose + "\x00" + place)
 }
 
 // RandomString returns 256 random bits, base64url-encoded to 43 characters.

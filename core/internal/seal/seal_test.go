@@ -2,6 +2,7 @@ package seal
 
 import (
 	"bytes"
+	"encoding/base64"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -51,6 +52,17 @@ func TestKeyRotation(t *testing.T) {
 	require.NoError(t, err, "the first key seals")
 	_, err = after.Open("p", "k", old)
 	require.ErrorIs(t, err, ErrUnsealable)
+}
+
+// A value that another implementation of HKDF and AES-GCM sealed (Python's
+// cryptography). What one release has sealed, the next must open.
+func TestSealedFormat(t *testing.T) {
+	sealed, err := base64.RawURLEncoding.DecodeString("AdlQFkcAAQIDBAUGBwgJCgsMDQ4PEBESExQVFhdpnE-DtguCD_KjEcn0fw7GB4ijO68")
+	require.NoError(t, err)
+	plain, err := ring(t, testKey(1)).Open("grant", "place", sealed)
+	require.NoError(t, err)
+	require.Equal(t, "plain", string(plain))
+	require.Len(t, ring(t, testKey(1)).Seal("grant", "place", plain), len(sealed))
 }
 
 func testKey(b byte) []byte {
