@@ -59,6 +59,10 @@ func TestConfigNamesEveryMistake(t *testing.T) {
 			c.Sessions.Cookie.Domain = "app.example"
 		}},
 		{"Sessions", func(c *Config) {
+			c.Keys, c.Sessions = [][]byte{key}, NewSessions(NewMemory())
+			c.Sessions.Cookie.HttpOnly = false
+		}},
+		{"Sessions", func(c *Config) {
 			c.Keys, c.Sessions = [][]byte{key}, scs.New()
 			c.Sessions.Cookie.SameSite = http.SameSiteNoneMode
 		}},

@@ -132,7 +132,7 @@ func TestFinishLogin(t *testing.T) {
 				require.Equal(t, "/page", answer.Header().Get("Location"))
 				require.Equal(t, &Login{UserID: "mxm:1", ReturnTo: "/page", Scopes: []string{"profile", "email"}}, w.seen)
 				b.keep(answer)
-				require.NotNil(t, b["__Host-mxm_session"])
+				require.NotNil(t, b["__Host-Http-mxm_session"])
 			}
 			if tc.prepare != nil {
 				tc.prepare(w)
@@ -148,7 +148,7 @@ func TestFinishLogin(t *testing.T) {
 			require.Equal(t, tc.asked, w.mxm.asked)
 			require.Equal(t, tc.revoked, w.mxm.revoked == "rt")
 			b.keep(answer)
-			require.Nil(t, b["__Host-mxm_session"])
+			require.Nil(t, b["__Host-Http-mxm_session"])
 			if tc.heal != nil {
 				tc.heal(w)
 				signedIn("")

@@ -40,7 +40,7 @@ func BenchmarkAuthenticatedRequest(b *testing.B) {
 			a := newSessionAuth(b, sessions)
 			br := browser{}
 			signIn(b, a, br, "mxm:100000000000000000001")
-			run(b, a.Wrap(page), br["__Host-mxm_session"])
+			run(b, a.Wrap(page), br["__Host-Http-mxm_session"])
 		})
 		b.Run(fmt.Sprintf("scs/idle=%s", idle), func(b *testing.B) {
 			m := scs.New()

@@ -10,7 +10,7 @@ import (
 )
 
 // NewSessions returns a session manager with secure defaults over store: the
-// cookie __Host-mxm_session with Secure, HttpOnly and SameSite=Lax, tokens
+// cookie __Host-Http-mxm_session with Secure, HttpOnly and SameSite=Lax, tokens
 // hashed in the store, a lifetime of 24 hours, and a codec that encodes basic
 // types without gob. If RedirectURL is http, [New] removes Secure and the
 // prefix. A session holds at most 1 MiB.

@@ -45,7 +45,7 @@ func signIn(t testing.TB, a *Auth, b browser, user string) {
 	serve(a, b, func(w http.ResponseWriter, r *http.Request) {
 		require.NoError(t, a.sessions.From(r.Context()).SignIn(r.Context(), user))
 	})
-	require.NotNil(t, b["__Host-mxm_session"])
+	require.NotNil(t, b["__Host-Http-mxm_session"])
 }
 
 func whoAmI(a *Auth, b browser) (user string) {

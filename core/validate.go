@@ -174,9 +174,10 @@ func (c *Config) checkStores(m *mistakes) {
 	if s.Cookie.SameSite == http.SameSiteStrictMode && c.AppUser == nil {
 		m.add("Sessions", "Cookie.SameSite=Strict hides the session from the first page after a sign-in; use Lax")
 	}
-	host := strings.HasPrefix(s.Cookie.Name, session.HostPrefix) && s.Cookie.Secure && s.Cookie.Path == "/" && s.Cookie.Domain == ""
+	host := strings.HasPrefix(s.Cookie.Name, session.HostPrefix) &&
+		s.Cookie.Secure && s.Cookie.HttpOnly && s.Cookie.Path == "/" && s.Cookie.Domain == ""
 	if session.Ours(s) && c.secure() && !host {
-		m.add("Sessions", "on https the cookie of a NewSessions manager keeps its __Host- name, Secure, Path=/ and no Domain")
+		m.add("Sessions", "on https the cookie of a NewSessions manager keeps its __Host- name, Secure, HttpOnly, Path=/ and no Domain")
 	}
 }
 

@@ -15,6 +15,7 @@ var sessionCases = []testCase{
 		b := s.browser()
 		b.signIn()
 		equal(t, "user", b.user(), alice)
+		equal(t, "the session's cookie", s.sessions.Cookie.Name, "__Host-Http-mxm_session")
 		b.submit(logoutPath)
 		if len(b.seen) < 4 {
 			t.Errorf("only %d cookies were seen", len(b.seen))

@@ -138,9 +138,10 @@ func TestCookies(t *testing.T) {
 	eachDemo(t, func(t *testing.T, demo string) {
 		for _, secure := range []bool{false, true} {
 			srv := newServer(t)
-			var app, prefix string
+			var app string
+			sessionCookie, prefix := "mxm_session", ""
 			if secure {
-				prefix = "__Host-"
+				sessionCookie, prefix = "__Host-Http-mxm_session", "__Host-"
 				proxy := &httputil.ReverseProxy{}
 				front := httptest.NewTLSServer(proxy)
 				t.Cleanup(front.Close)
@@ -160,7 +161,7 @@ func TestCookies(t *testing.T) {
 			b.do(click("Allow"))
 			b.shows(b, signedIn)
 			require.Empty(t, b.cookies(prefix+"mxm_flow"), "it has done its work")
-			session := b.cookies(prefix + "mxm_session")
+			session := b.cookies(sessionCookie)
 			require.Len(t, session, 1)
 			for _, c := range append(flow, session...) {
 				require.True(t, c.HTTPOnly, c.Name)
@@ -174,6 +175,7 @@ func TestCookies(t *testing.T) {
 
 			b.do(click("Sign out"))
 			b.shows(b, home)
+			require.Empty(t, b.cookies(sessionCookie))
 			require.Empty(t, b.cookies(prefix+"mxm_"))
 		}
 	})

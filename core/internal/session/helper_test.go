@@ -123,7 +123,7 @@ func signIn(t testing.TB, m manager, b browser, user string) {
 		require.NoError(t, m.From(r.Context()).SignIn(r.Context(), user))
 	})
 	require.Equal(t, http.StatusOK, w.Code)
-	require.NotNil(t, b["__Host-mxm_session"])
+	require.NotNil(t, b["__Host-Http-mxm_session"])
 }
 
 func whoAmI(m manager, b browser) (user string, w *httptest.ResponseRecorder) {

@@ -133,7 +133,7 @@ func TestEmptySessionIsNoSession(t *testing.T) {
 	m, store := newManager(nil)
 	b := browser{}
 	signIn(t, m, b, "mxm:1")
-	require.NoError(t, store.Commit(session.StoreKey(b["__Host-mxm_session"].Value), nil, time.Now().Add(time.Hour)))
+	require.NoError(t, store.Commit(session.StoreKey(b["__Host-Http-mxm_session"].Value), nil, time.Now().Add(time.Hour)))
 	user, _ := whoAmI(m, b)
 	require.Empty(t, user)
 	require.Empty(t, b, "its cookie is removed, as that of any that cannot be read")

@@ -16,6 +16,9 @@ import (
 const (
 	// HostPrefix is the prefix of a cookie that no other host can set.
 	HostPrefix = "__Host-"
+	// HTTPPrefix is the prefix of one that no script can set either, in browsers
+	// that know it. To the others it begins with HostPrefix.
+	HTTPPrefix = HostPrefix + "Http-"
 	// StoreTimeout bounds one write to the session store.
 	StoreTimeout = 5 * time.Second
 
@@ -61,7 +64,7 @@ func New(opts Options) *Manager {
 	configured := opts.Sessions
 	if Ours(configured) && !opts.Secure {
 		configured.Cookie.Secure = false
-		configured.Cookie.Name = strings.TrimPrefix(configured.Cookie.Name, HostPrefix)
+		configured.Cookie.Name = strings.TrimPrefix(strings.TrimPrefix(configured.Cookie.Name, HTTPPrefix), HostPrefix)
 	}
 	served := *configured
 	served.Codec = markingCodec{configured.Codec}
@@ -85,7 +88,7 @@ func NewSessions(store scs.CtxStore, onError func(http.ResponseWriter, *http.Req
 	s.HashTokenInStore = true
 	s.Lifetime = defaultLifetime
 	s.Cookie = scs.SessionCookie{
-		Name: HostPrefix + cookieName, Path: "/", Secure: true, HttpOnly: true,
+		Name: HTTPPrefix + cookieName, Path: "/", Secure: true, HttpOnly: true,
 		SameSite: http.SameSiteLaxMode, Persist: true,
 	}
 	return s

@@ -20,7 +20,7 @@ func TestSessionCookie(t *testing.T) {
 	m, store := newManager(nil)
 	b := browser{}
 	signIn(t, m, b, "mxm:1")
-	c := b["__Host-mxm_session"]
+	c := b["__Host-Http-mxm_session"]
 	require.True(t, c.Secure)
 	require.True(t, c.HttpOnly)
 	require.Equal(t, "/", c.Path)
@@ -53,7 +53,7 @@ func TestUnreadableSessions(t *testing.T) {
 	m, store := newManager(nil)
 	b := browser{}
 	signIn(t, m, b, "mxm:1")
-	cookie := b["__Host-mxm_session"]
+	cookie := b["__Host-Http-mxm_session"]
 
 	user, w := whoAmI(m, browser{cookie.Name: {Name: cookie.Name, Value: "tampered"}})
 	require.Empty(t, user)

@@ -25,9 +25,9 @@ func TestSessionRenewedAtSignIn(t *testing.T) {
 		return found
 	}
 	put("anonymous")
-	before := *b["__Host-mxm_session"]
+	before := *b["__Host-Http-mxm_session"]
 	signIn(t, m, b, "mxm:1")
-	require.NotEqual(t, before.Value, b["__Host-mxm_session"].Value)
+	require.NotEqual(t, before.Value, b["__Host-Http-mxm_session"].Value)
 	require.True(t, kept("anonymous"))
 	user, _ := whoAmI(m, browser{before.Name: &before})
 	require.Empty(t, user, "the old token is dead")
@@ -58,7 +58,7 @@ func TestLogoutBeatsSlowRequests(t *testing.T) {
 		m, _ := newManager(func(m *scs.SessionManager) { m.IdleTimeout = time.Hour })
 		b := browser{}
 		signIn(t, m, b, "mxm:1")
-		old := browser{"__Host-mxm_session": b["__Host-mxm_session"]}
+		old := browser{"__Host-Http-mxm_session": b["__Host-Http-mxm_session"]}
 		time.Sleep(30 * time.Minute)
 		w := serve(m, old, func(w http.ResponseWriter, r *http.Request) {
 			m.scs.Put(r.Context(), "slow", "write")
