@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/mxmconnect/mxmconnect/core/mxmtest"
+	"github.com/mxmconnect/mxmconnect/internal/testall"
 )
 
 // runToEnd runs a program that ends by itself.
@@ -42,6 +43,7 @@ func TestWorkerOffline(t *testing.T) {
 // The job and the web application share a store: users sign in there, and the
 // job acts for them later, when their access tokens have run out.
 func TestWorkerBesideTheDemo(t *testing.T) {
+	testall.Long(t)
 	srv := newServer(t)
 	env := []string{"MXM_STORE=" + sharedStores["sqlite"](t), "MXM_KEYS=" + goodKey, "MXM_REFRESH_TIMEOUT=1s"}
 	app := startDemo(t, "nethttp", srv, env...)

@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/mxmconnect/mxmconnect/core/mxmtest"
+	"github.com/mxmconnect/mxmconnect/internal/testall"
 	"github.com/mxmconnect/mxmconnect/sessionstore/storetest/engines"
 )
 
@@ -31,6 +32,7 @@ func onCluster(t *testing.T) (*engines.RedisCluster, *mxmtest.Server, []*process
 // during the failover. What the master acknowledged, its replica has: so there is
 // one POST for each user, nobody is lost, and requests fail during the failover only.
 func TestRedisClusterWhileAMasterDies(t *testing.T) {
+	testall.Long(t)
 	cluster, srv, apps, clients := onCluster(t)
 	srv.Fail(mxmtest.Token, mxmtest.SlowRequest(200*time.Millisecond), mxmtest.Grant("refresh_token"), mxmtest.Always())
 
@@ -109,6 +111,7 @@ func TestRedisClusterWhileAMasterDies(t *testing.T) {
 // refreshed meanwhile are repaired by the instance that refreshed them. The floor
 // is who signed in meanwhile, and signs in once more; nobody else is lost.
 func TestRedisClusterLosesAcknowledgedWrites(t *testing.T) {
+	testall.Long(t)
 	cluster, srv, apps, clients := onCluster(t)
 	visit := func(i int, c *http.Client) string { return outcomeOf(t, c, apps[i%2].URL+"/whoami") }
 	for i, c := range clients[:users] {

@@ -7,6 +7,7 @@ import (
 	"github.com/alexedwards/scs/v2"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/mxmconnect/mxmconnect/core"
+	"github.com/mxmconnect/mxmconnect/internal/testall"
 	"github.com/mxmconnect/mxmconnect/sessionstore/pgxstore"
 	"github.com/mxmconnect/mxmconnect/sessionstore/storetest"
 	"github.com/mxmconnect/mxmconnect/sessionstore/storetest/engines"
@@ -47,6 +48,9 @@ func TestStore(t *testing.T) {
 		ofDB, _ := openDB(t, url)
 		for name, s := range map[string]*pgxstore.Store{"New": ofPool, "NewDB": ofDB} {
 			t.Run(name+" "+server, func(t *testing.T) {
+				if name != "New" || server != "direct" {
+					testall.Long(t)
+				}
 				storetest.RunSessions(t, func(t *testing.T) scs.CtxStore { return s })
 				storetest.RunGrants(t, func(t *testing.T) core.GrantStore { return s })
 			})

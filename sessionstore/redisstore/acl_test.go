@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/mxmconnect/mxmconnect/core"
+	"github.com/mxmconnect/mxmconnect/internal/testall"
 	"github.com/mxmconnect/mxmconnect/sessionstore/redisstore"
 	"github.com/mxmconnect/mxmconnect/sessionstore/storetest/engines"
 	"github.com/redis/go-redis/v9"
@@ -54,6 +55,7 @@ func TestUserWithTheDocumentedRights(t *testing.T) {
 }
 
 func TestClusterUserWithTheDocumentedRights(t *testing.T) {
+	testall.Long(t)
 	c := engines.StartRedisCluster(t)
 	user, more := documentedUser(t, "on >PASSWORD"), documentedUser(t, "+cluster")
 	cluster := func() redis.UniversalClient {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/alexedwards/scs/v2"
 	"github.com/mxmconnect/mxmconnect/core"
+	"github.com/mxmconnect/mxmconnect/internal/testall"
 	"github.com/mxmconnect/mxmconnect/sessionstore/redisstore"
 	"github.com/mxmconnect/mxmconnect/sessionstore/storetest"
 	"github.com/mxmconnect/mxmconnect/sessionstore/storetest/engines"
@@ -32,6 +33,7 @@ func suite(t *testing.T, s *redisstore.Store) {
 
 // Everything on one cluster, in turn: it takes seconds to find itself.
 func TestCluster(t *testing.T) {
+	testall.Long(t)
 	c := engines.StartRedisCluster(t)
 	open := func(t *testing.T, prefix string) *redisstore.Store {
 		return openUniversal(t, redis.NewClusterClient(&redis.ClusterOptions{Addrs: c.Addrs(), ContextTimeoutEnabled: true}), prefix)
@@ -123,6 +125,7 @@ func captureLog(t *testing.T) *bytes.Buffer {
 }
 
 func TestSentinel(t *testing.T) {
+	testall.Long(t)
 	g := engines.StartRedisSentinel(t)
 	s := openUniversal(t, redis.NewFailoverClient(&redis.FailoverOptions{
 		MasterName: engines.SentinelName, SentinelAddrs: g.Addrs, ContextTimeoutEnabled: true,

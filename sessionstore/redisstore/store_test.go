@@ -8,6 +8,7 @@ import (
 	"github.com/alexedwards/scs/v2"
 	"github.com/alicebob/miniredis/v2"
 	"github.com/mxmconnect/mxmconnect/core"
+	"github.com/mxmconnect/mxmconnect/internal/testall"
 	"github.com/mxmconnect/mxmconnect/sessionstore/redisstore"
 	"github.com/mxmconnect/mxmconnect/sessionstore/storetest"
 	"github.com/mxmconnect/mxmconnect/sessionstore/storetest/engines"
@@ -35,6 +36,7 @@ func TestStore(t *testing.T) {
 }
 
 func TestStoreOverRESP2(t *testing.T) {
+	testall.Long(t)
 	r := engines.StartRedis(t)
 	s, _ := open(t, &redis.Options{Addr: r.Addr, Protocol: 2})
 	storetest.RunSessions(t, func(t *testing.T) scs.CtxStore { return s })

@@ -531,7 +531,7 @@ func TestSuiteCatchesBrokenStores(t *testing.T) {
 		err error
 	}
 	results := make([]result, len(mutants))
-	slots := make(chan struct{}, 8) // they mostly sleep, so more than there are processors
+	slots := make(chan struct{}, 16) // they mostly sleep, so more than there are processors
 	var wg sync.WaitGroup
 	for i, m := range mutants {
 		wg.Go(func() {
