@@ -85,8 +85,9 @@ func (a *Auth) connectMusixmatch() {
 		Endpoint: musixmatch.Endpoint(c.Endpoint), ClientID: c.ClientID, ClientSecret: c.ClientSecret,
 		RedirectURL: c.RedirectURL, Scopes: c.Scopes, Transport: transport, Clock: clock,
 	})
+	lister, _ := c.Grants.(GrantLister)
 	a.grants = grant.New(grant.Options{
-		Store: grantStore{c.Grants}, Server: server{a.musixmatch}, Keys: a.keys,
+		Store: grantStore{c.Grants}, Lister: lister, Server: server{a.musixmatch}, Keys: a.keys,
 		BaseURL: c.BaseURL, ClientID: c.ClientID, RefreshTimeout: c.RefreshTimeout,
 		Clock: clock, Report: a.report,
 	})

@@ -64,6 +64,7 @@ var (
 	ErrCrossOrigin  = sentinel("cross_origin", http.StatusForbidden, "the request came from another site")
 	ErrUpstream     = sentinel("upstream", http.StatusBadGateway, "Musixmatch gave an unexpected answer")
 	ErrUnavailable  = sentinel("unavailable", http.StatusServiceUnavailable, "the service is unavailable at the moment")
+	ErrUnsupported  = sentinel("unsupported", http.StatusNotImplemented, "the store does not support this")
 )
 
 // ErrConflict is the error of a [GrantStore], wrapped or not, if the stored

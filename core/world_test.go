@@ -315,6 +315,15 @@ func (s *instanceStore) CommitGrant(ctx context.Context, key, old string, r core
 		func() error { return s.GrantStore.CommitGrant(context.WithoutCancel(ctx), key, old, r) })
 }
 
+// ListGrants implements [core.GrantLister].
+func (s *instanceStore) ListGrants(ctx context.Context, cursor string, limit int) (keys []string, next string, err error) {
+	err = s.call("list", "", func() error {
+		keys, next, err = s.GrantStore.(core.GrantLister).ListGrants(ctx, cursor, limit)
+		return err
+	}, nil)
+	return keys, next, err
+}
+
 // aliceKey is where alice's grant is.
 var aliceKey = func() string {
 	h := sha256.New()

@@ -31,6 +31,9 @@ func (f *flight) salvage(t *musixmatch.Tokens, took time.Duration) step {
 	if t.Scope != "" {
 		mine.Scope = t.Scope
 	}
+	if f.wanted() {
+		mine.Used = t.Issued
+	}
 	return f.commit(mine, t, took)
 }
 
@@ -57,7 +60,9 @@ func (f *flight) commit(mine grant, t *musixmatch.Tokens, took time.Duration) st
 		found, what := f.conflict(old, mine, received)
 		switch what {
 		case overwrite:
-			lifted = found && f.gr.Status == statusReconnect
+			if lifted = found && f.gr.Status == statusReconnect; lifted {
+				mine.Since, mine.Acknowledged = time.Now(), f.gr.lastLoss()
+			}
 			mine.Generation = max(mine.Generation, f.gr.Generation+1)
 			mine.MaxLease = max(mine.MaxLease, f.gr.MaxLease)
 		case alreadyStored:
@@ -275,8 +280,7 @@ func (f *flight) markSub(access string) {
 			return // they are not stored any more
 		}
 		if err == nil {
-			mark := f.gr
-			mark.Status, mark.Reason, mark.Intent = statusReconnect, ReasonSubChanged, nil
+			mark := f.mark(ReasonSubChanged)
 			version, out, _ := f.tryWrite(mark)
 			if out == writeDone {
 				f.marked(mark, errSubChanged)

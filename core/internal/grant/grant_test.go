@@ -77,21 +77,41 @@ func TestAttemptsAreBounded(t *testing.T) {
 }
 
 // The store is rid of what nobody comes back for: a refused import after 30 days,
-// a user's mark after 90, a tombstone after one.
+// a user's mark after 90, however often it is written, a tombstone after one.
 func TestMarksExpire(t *testing.T) {
 	m, store := newTestManager(t, &fakeServer{})
-	for gr, expires := range map[grant]time.Duration{
-		{Sub: importPrefix + "x", Status: statusReconnect}: importedLife,
-		{Sub: "mxm:1", Status: statusReconnect}:            markLife,
-		{Sub: "mxm:2", Status: statusDisconnected}:         tombstoneLife,
+	now := time.Now()
+	for _, c := range []struct {
+		gr      grant
+		expires time.Duration
+	}{
+		{grant{Sub: importPrefix + "x", Status: statusReconnect, Since: now}, importedLife},
+		{grant{Sub: "mxm:1", Status: statusReconnect, Since: now}, markLife},
+		{grant{Sub: "mxm:2", Status: statusReconnect, Since: now.Add(-80 * 24 * time.Hour)}, markLife - 80*24*time.Hour},
+		{grant{Sub: "mxm:3", Status: statusDisconnected}, tombstoneLife},
 	} {
-		sub := gr.Sub
-		_, err := m.records.commit(t.Context(), "", gr)
+		_, err := m.records.commit(t.Context(), "", c.gr)
 		require.NoError(t, err)
-		rec, found, err := store.FindGrant(t.Context(), m.records.key(sub))
+		rec, found, err := store.FindGrant(t.Context(), m.records.key(c.gr.Sub))
 		require.NoError(t, err)
 		require.True(t, found)
-		require.WithinDuration(t, time.Now().Add(expires), rec.Expiry, time.Minute)
+		require.WithinDuration(t, now.Add(c.expires), rec.Expiry, time.Minute)
+	}
+}
+
+// A late answer may still find the tokens of a mark; after a day none can.
+func TestMarkKeepsNoTokens(t *testing.T) {
+	m, _ := newTestManager(t, &fakeServer{})
+	for _, c := range []struct {
+		age  time.Duration
+		want string
+	}{{markTokens - time.Minute, "token"}, {markTokens, ""}} {
+		sub := c.age.String()
+		_, err := m.records.commit(t.Context(), "", grant{Sub: sub, Status: statusReconnect, Since: time.Now().Add(-c.age), Access: "token", Refresh: "token"})
+		require.NoError(t, err)
+		gr, _, _, err := m.records.find(t.Context(), sub)
+		require.NoError(t, err)
+		require.Equal(t, []string{c.want, c.want}, []string{gr.Access, gr.Refresh})
 	}
 }
 

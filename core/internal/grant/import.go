@@ -126,6 +126,7 @@ func (m *Manager) move(ctx context.Context, gr grant, version string) error {
 		if in.Active && in.Sub == gr.MovedTo {
 			moved := gr
 			date, _ := m.server.Now()
+			moved.Connected, moved.Since = date, date
 			if unopened != nil {
 				date = date.Add(2 * tombstoneLead)
 			}

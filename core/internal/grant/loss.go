@@ -46,11 +46,17 @@ func (f *flight) reconnect(cause error) step {
 	return f.land(result{err: &Failure{Reconnect, cause}})
 }
 
+// mark returns the record at hand, marked as lost.
+func (f *flight) mark(reason string) grant {
+	mark := f.gr
+	mark.Status, mark.Reason, mark.Intent, mark.Since = statusReconnect, reason, nil, time.Now()
+	return mark
+}
+
 // markLost marks the grant. The record stays: a late answer may still heal it,
 // and a new login replaces it. The one who writes the mark reports the loss.
 func (f *flight) markLost(reason string) step {
-	mark := f.gr
-	mark.Status, mark.Reason, mark.Intent = statusReconnect, reason, nil
+	mark := f.mark(reason)
 	ours := map[string]bool{}
 	for n := 1; ; n++ {
 		version, out, err := f.tryWrite(mark)

@@ -67,6 +67,7 @@ var ErrConflict = errors.New("core: the record was changed by somebody else")
 // Options are what a [Manager] needs to know.
 type Options struct {
 	Store             Store
+	Lister            Lister // Store as well, or nil if it cannot list
 	Server            Server
 	Keys              seal.Keyring
 	BaseURL, ClientID string        // part of every key
@@ -118,7 +119,7 @@ func New(o Options) *Manager {
 	live, stop := context.WithCancel(context.Background())
 	return &Manager{
 		timing:     timingFrom(o.RefreshTimeout),
-		records:    &records{store: o.Store, keys: o.Keys, baseURL: o.BaseURL, clientID: o.ClientID},
+		records:    &records{store: o.Store, lister: o.Lister, keys: o.Keys, baseURL: o.BaseURL, clientID: o.ClientID},
 		server:     o.Server,
 		clock:      o.Clock,
 		report:     o.Report,

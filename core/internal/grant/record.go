@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"time"
 
@@ -16,8 +15,12 @@ import (
 // than any refresh or login that was under way can still try to write.
 const tombstoneLife = 24 * time.Hour
 
-// markLife is how long a lost grant stays known as such.
-const markLife = 90 * 24 * time.Hour
+// markLife is how long a lost grant stays known as such. It keeps its tokens for
+// markTokens: no answer that could need them comes later.
+const (
+	markLife   = 90 * 24 * time.Hour
+	markTokens = 24 * time.Hour
+)
 
 type status string
 
@@ -55,6 +58,13 @@ type grant struct {
 	MaxLease time.Duration `json:"max_lease,omitempty"`
 
 	MovedTo string `json:"moved_to,omitempty"` // the user of an import; see import.go
+
+	Connected time.Time `json:"connected,omitzero"` // the login, by the clock of Issued
+	Used      time.Time `json:"used,omitzero"`      // the last refresh that a caller needed, by the same
+	Since     time.Time `json:"since,omitzero"`     // when Status became what it is
+
+	Acknowledged loss   `json:"acknowledged,omitzero"` // see status.go
+	Unknown      string `json:"-"`                     // the members that this version does not know; see codec.go
 }
 
 // same reports whether other is the same write of the same grant, sealed again. Of
@@ -73,6 +83,7 @@ func (gr grant) same(other grant) bool {
 // records seals and opens the records of one client at one authorization server.
 type records struct {
 	store    Store
+	lister   Lister // or nil
 	keys     seal.Keyring
 	baseURL  string
 	clientID string
@@ -106,19 +117,40 @@ func (g *records) find(ctx context.Context, sub string) (gr grant, version strin
 	return gr, rec.Version, true, err
 }
 
+var (
+	errElsewhere = errors.New("the record belongs to another client, or to another authorization server")
+	errMisplaced = errors.New("the record belongs to another grant")
+)
+
 // open reads what is in rec, which was found at key.
 func (g *records) open(sub, key string, rec Record) (gr grant, err error) {
+	gr, err = g.openAny(key, rec)
+	if err != nil {
+		return grant{}, err
+	}
+	if gr.Sub != sub {
+		return grant{}, errMisplaced
+	}
+	gr.Sub = sub // one copy in memory
+	return gr, nil
+}
+
+// openAny reads what is in rec, whosesoever grant it is.
+func (g *records) openAny(key string, rec Record) (gr grant, err error) {
 	plain, err := g.keys.Open(grantPurpose, key, rec.Data)
 	if err != nil {
 		return grant{}, err
 	}
-	if err := json.Unmarshal(plain, &gr); err != nil {
-		return grant{}, errors.New("the record is not a grant")
+	if gr, err = decode(plain); err != nil {
+		return grant{}, err
 	}
-	if gr.BaseURL != g.baseURL || gr.ClientID != g.clientID || gr.Sub != sub {
-		return grant{}, errors.New("the record belongs to another grant")
+	switch {
+	case gr.BaseURL != g.baseURL || gr.ClientID != g.clientID:
+		return grant{}, errElsewhere
+	case g.key(gr.Sub) != key:
+		return grant{}, errMisplaced
 	}
-	gr.BaseURL, gr.ClientID, gr.Sub = g.baseURL, g.clientID, sub // one copy of each in memory
+	gr.BaseURL, gr.ClientID = g.baseURL, g.clientID // one copy of each in memory
 	return gr, nil
 }
 
@@ -127,7 +159,10 @@ func (g *records) open(sub, key string, rec Record) (gr grant, err error) {
 // answer can recognise its own write.
 func (g *records) commit(ctx context.Context, old string, gr grant) (version string, err error) {
 	gr.BaseURL, gr.ClientID = g.baseURL, g.clientID
-	plain, err := json.Marshal(gr)
+	if gr.Status == statusReconnect && time.Since(gr.Since) >= markTokens {
+		gr.Access, gr.Refresh = "", ""
+	}
+	plain, err := gr.encode()
 	if err != nil {
 		return "", err
 	}
@@ -139,7 +174,7 @@ func (g *records) commit(ctx context.Context, old string, gr grant) (version str
 	case gr.Status == statusDisconnected:
 		rec.Expiry = time.Now().Add(tombstoneLife)
 	case gr.Status == statusReconnect:
-		rec.Expiry = time.Now().Add(markLife)
+		rec.Expiry = gr.Since.Add(markLife) // however often it is written
 	}
 	return rec.Version, g.save(ctx, key, old, rec)
 }

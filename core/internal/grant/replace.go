@@ -18,6 +18,7 @@ func (m *Manager) Put(ctx context.Context, sub string, t *musixmatch.Tokens) err
 		Sub: sub, GrantID: seal.RandomString(), Status: statusLive,
 		Access: t.Access, Refresh: t.Refresh, Scope: t.Scope,
 		Issued: t.Issued, ExpiryKnown: t.ExpiryKnown, ExpiresIn: t.ExpiresIn,
+		Connected: t.Issued, Since: t.Issued,
 	}
 	date := t.Date
 	if date.IsZero() {
@@ -66,6 +67,7 @@ func (m *Manager) replaceGrant(ctx context.Context, version string, old, gr gran
 	remembered := m.remembered(gr.Sub)
 	gr.Generation = max(old.Generation+1, remembered.Generation+1, date.UnixMilli())
 	gr.MaxLease = max(old.MaxLease, remembered.MaxLease)
+	gr.Acknowledged = old.lastLoss()
 	// A refresh of the grant that this one replaces may be under way, and kill
 	// these access tokens with its own: then inactive would prove nothing.
 	gr.ExpiryKnown = gr.ExpiryKnown && old.Intent == nil
