@@ -31,6 +31,7 @@ type Auth struct {
 	callbacks  chan struct{} // a semaphore: callbacks at Musixmatch
 	work       work
 	apps       appTokens
+	warned     warned
 }
 
 // work counts the callbacks and requests for application tokens that must not be cut off.
@@ -102,8 +103,17 @@ type Route struct {
 }
 
 // Routes returns the endpoints to mount: login, callback, logout and disconnect;
-// in connect mode connect, callback and disconnect.
-func (a *Auth) Routes() []Route { return a.routes }
+// in connect mode connect, callback and disconnect. It panics if a is nil, or if
+// Config.RedirectURL is missing, so an adapter that calls it fails at set-up.
+func (a *Auth) Routes() []Route {
+	if a == nil {
+		panic("musixmatch: the Auth is nil; look at the error of core.New")
+	}
+	if a.cfg.RedirectURL == "" {
+		panic("musixmatch: RedirectURL is required to sign people in")
+	}
+	return a.routes
+}
 
 func (a *Auth) makeRoutes() []Route {
 	callback := a.get(a.site.callback, a.serveCallback)
@@ -111,7 +121,8 @@ func (a *Auth) makeRoutes() []Route {
 	if a.cfg.AppUser != nil {
 		return []Route{a.post(a.site.start, a.serveConnect), callback, disconnect}
 	}
-	return []Route{a.get(a.site.start, a.serveLogin), callback, a.post(a.site.logout, a.serveLogout), disconnect}
+	login := a.get(a.site.start, a.serveLogin, http.MethodHead)
+	return []Route{login, callback, a.post(a.site.logout, a.serveLogout), disconnect}
 }
 
 // begin announces work that Close waits for, until work.Done. It reports false

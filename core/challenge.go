@@ -8,7 +8,7 @@ import (
 
 // Challenge answers a request that needs a user and has none. It redirects a
 // navigation (303) to the login, which comes back to the same page. For any
-// other request it writes nothing and returns [ErrNotSignedIn],
+// other request it writes no body and returns [ErrNotSignedIn] with its LoginURL,
 // [ErrNotConnected], or [ErrUnavailable] while nobody can say who is signed in.
 func (a *Auth) Challenge(w http.ResponseWriter, r *http.Request) error {
 	s := a.sessions.From(r.Context())
@@ -26,13 +26,32 @@ func (a *Auth) Challenge(w http.ResponseWriter, r *http.Request) error {
 		return a.errorResponse(w, "challenge", ErrNotConnected, nil)
 	}
 	if !isNavigation(r) {
-		return a.errorResponse(w, "challenge", ErrNotSignedIn, nil)
+		return a.notSignedIn(w, r, "challenge")
 	}
 	if err := s.Save(w); err != nil {
 		return a.errorResponse(w, "challenge", ErrUnavailable, err)
 	}
 	seeOther(w, a.LoginURL(a.requestedPath(r)))
 	return nil
+}
+
+// notSignedIn returns ErrNotSignedIn with the way in for a script. An htmx client
+// follows it by itself, because HX-Redirect is a navigation. The browser comes
+// back to the page that it shows, if that is ours.
+func (a *Auth) notSignedIn(w http.ResponseWriter, r *http.Request, op string) error {
+	login := a.LoginURL("")
+	current, _, _ := strings.Cut(r.Header.Get("HX-Current-URL"), "#")
+	if rest, ours := strings.CutPrefix(current, a.site.origin); ours {
+		if page, ok := localPath(rest); ok {
+			login = a.LoginURL(page)
+		}
+	}
+	if isHTMX(r) {
+		w.Header().Set("HX-Redirect", login)
+	}
+	err := a.errorResponse(w, op, ErrNotSignedIn, nil)
+	err.LoginURL = login
+	return err
 }
 
 // LoginURL returns the path where a browser starts to sign in. In connect mode
@@ -45,6 +64,28 @@ func (a *Auth) LoginURL(returnTo string) string {
 		return start
 	}
 	return start + "?" + url.Values{"return_to": {returnTo}}.Encode()
+}
+
+// LogoutURL returns the path to which a form is POSTed to sign out. In connect
+// mode, where the application signs people out itself, it is "".
+func (a *Auth) LogoutURL() string {
+	if a.site.logout == "" {
+		return ""
+	}
+	return a.site.browserPath(a.site.logout)
+}
+
+// DisconnectURL returns the path to which a form is POSTed to end the connection
+// to Musixmatch.
+func (a *Auth) DisconnectURL() string { return a.site.browserPath(a.site.disconnect) }
+
+// ConnectURL returns the path to which a form is POSTed to connect Musixmatch.
+// The form's field return_to is as that of [Auth.LoginURL]. In sign-in mode it is "".
+func (a *Auth) ConnectURL() string {
+	if a.cfg.AppUser == nil {
+		return ""
+	}
+	return a.LoginURL("")
 }
 
 // requestedPath returns the path that the browser asked for, as the browser saw it.
@@ -65,7 +106,7 @@ func (a *Auth) requestedPath(r *http.Request) string {
 // isNavigation reports whether a person would see the answer as a page. A script
 // would follow a redirect of another request, and a form would lose its contents.
 func isNavigation(r *http.Request) bool {
-	if r.Method != http.MethodGet {
+	if r.Method != http.MethodGet && r.Method != http.MethodHead || isHTMX(r) {
 		return false
 	}
 	if mode := r.Header.Get("Sec-Fetch-Mode"); mode != "" {
@@ -73,6 +114,8 @@ func isNavigation(r *http.Request) bool {
 	}
 	return acceptsHTML(r)
 }
+
+func isHTMX(r *http.Request) bool { return r.Header.Get("HX-Request") == "true" }
 
 func acceptsHTML(r *http.Request) bool {
 	return strings.Contains(r.Header.Get("Accept"), "text/html")

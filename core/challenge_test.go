@@ -2,6 +2,7 @@ package core
 
 import (
 	"context"
+	"context"
 	"errors"
 	"net/http"
 	"net/http/httptest"
@@ -95,4 +96,19 @@ func TestChallengeComesBackBelowThePrefix(t *testing.T) {
 		tc.h.ServeHTTP(w, r)
 		require.Equal(t, "/app/auth/login?return_to=%2Fapp%2Fme%3Fx%3D1", w.Header().Get("Location"), name)
 	}
+}
+
+func TestURLsOfTheRoutes(t *testing.T) {
+	c := validConfig()
+	c.RedirectURL, c.PathPrefix, c.BasePath = "https://app.example/shop/callback", "/shop", "/account"
+	a, err := New(c)
+	require.NoError(t, err)
+	require.Equal(t, []string{"/shop/account/login", "/shop/account/logout", "/shop/account/disconnect", ""},
+		[]string{a.LoginURL(""), a.LogoutURL(), a.DisconnectURL(), a.ConnectURL()})
+
+	c.AppUser, c.OnLogin = func(*http.Request) string { return "" }, func(context.Context, *Login) error { return nil }
+	a, err = New(c)
+	require.NoError(t, err)
+	require.Equal(t, []string{"/shop/account/connect", "", "/shop/account/disconnect", "/shop/account/connect"},
+		[]string{a.LoginURL(""), a.LogoutURL(), a.DisconnectURL(), a.ConnectURL()})
 }

@@ -37,8 +37,10 @@ func (a *Auth) serveDisconnect(w http.ResponseWriter, r *http.Request, s *sessio
 	switch {
 	case a.cfg.AppUser != nil && s.AppUser(r.Context()) != "" && user == "":
 		return a.errorResponse(w, "disconnect", ErrNotConnected, nil)
-	case user == "":
+	case user == "" && a.cfg.AppUser != nil:
 		return a.errorResponse(w, "disconnect", ErrNotSignedIn, nil)
+	case user == "":
+		return a.notSignedIn(w, r, "disconnect")
 	}
 	ctx, cancel := s.Detached(callbackTimeout)
 	defer cancel()

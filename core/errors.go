@@ -16,6 +16,7 @@ type Error struct {
 	Description string // one fixed sentence for people
 	Status      int    // the HTTP status that fits the outcome
 	Err         error  // the cause, or nil
+	LoginURL    string // where to sign in, if a script was refused with not_signed_in
 
 	forward string // the link on the error page
 	login   bool   // forward leads to the login

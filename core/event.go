@@ -6,6 +6,8 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"log/slog"
+	"net/http"
+	"sync"
 	"time"
 
 	"github.com/mxmconnect/mxmconnect/core/internal/grant"
@@ -108,6 +110,16 @@ func (a *Auth) emit(ctx context.Context, e Event) {
 	if err != nil {
 		a.log.ErrorContext(ctx, "musixmatch: OnEvent failed", slog.String("error", err.Error()))
 	}
+}
+
+// warned says which mistakes in the set-up the operator has been told of.
+type warned struct{ host sync.Once }
+
+// warnOnce logs a mistake in the set-up that only a request shows.
+func (a *Auth) warnOnce(once *sync.Once, r *http.Request, problem string, attrs ...slog.Attr) {
+	once.Do(func() {
+		a.log.LogAttrs(r.Context(), slog.LevelWarn, "musixmatch: "+problem, attrs...)
+	})
 }
 
 // userHash returns how a user appears in events and logs.

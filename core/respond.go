@@ -17,7 +17,7 @@ const retryAfter = "5"
 
 // errorResponse returns the error of an outcome, and sets the headers that
 // belong to it: a framework's own error handler keeps them.
-func (a *Auth) errorResponse(w http.ResponseWriter, op string, outcome *Error, cause error) error {
+func (a *Auth) errorResponse(w http.ResponseWriter, op string, outcome *Error, cause error) *Error {
 	protect(w)
 	if outcome.Code == ErrUnavailable.Code {
 		w.Header().Set("Retry-After", retryAfter)
@@ -67,7 +67,7 @@ func (a *Auth) HandleError(w http.ResponseWriter, r *http.Request, err error) bo
 	return true
 }
 
-// WriteError writes err as {"error":"code"}. If the request accepts text/html,
+// WriteError writes err as {"error":"code"}, with "login_url" if it has one. If the request accepts text/html,
 // it writes a small page with the same code and a link to go on. It fits
 // Config.ErrorHandler. An error that is not an [*Error] is "internal", status
 // 500. Nothing that came with the request is echoed. For the application's own
@@ -107,8 +107,9 @@ func WriteError(w http.ResponseWriter, r *http.Request, err error) {
 	h.Set("Content-Type", "application/json")
 	w.WriteHeader(status)
 	_ = json.NewEncoder(w).Encode(struct {
-		Error string `json:"error"`
-	}{e.Code})
+		Error    string `json:"error"`
+		LoginURL string `json:"login_url,omitempty"`
+	}{e.Code, e.LoginURL})
 }
 
 type errorView struct {

@@ -41,6 +41,7 @@ func localPath(raw string) (string, bool) {
 // site says where this package is mounted. Paths are as the router sees them.
 type site struct {
 	origin     string // of RedirectURL
+	host       string // of RedirectURL, without a port
 	prefix     string // Config.PathPrefix, which the router does not see
 	base       string // Config.BasePath
 	start      string // login, or connect in connect mode
@@ -56,7 +57,7 @@ func (c *Config) site() site {
 		s.start, s.logout = c.BasePath+"/login", c.BasePath+"/logout"
 	}
 	if u, err := url.Parse(c.RedirectURL); err == nil {
-		s.origin = musixmatch.OriginOf(u)
+		s.origin, s.host = musixmatch.OriginOf(u), u.Hostname()
 		s.callback, _ = c.callbackPath()
 	}
 	return s

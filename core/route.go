@@ -3,6 +3,8 @@ package core
 import (
 	"errors"
 	"net/http"
+	"slices"
+	"strings"
 
 	"github.com/mxmconnect/mxmconnect/core/internal/session"
 )
@@ -16,16 +18,16 @@ var errClosing = errors.New("this instance is shutting down")
 
 type handler func(w http.ResponseWriter, r *http.Request, s *session.Session) error
 
-// get and post make a route that takes every method and refuses all but one.
-// Routers disagree about the others: Gin answers 404, Echo 405, and ServeMux
-// runs a GET pattern for HEAD, which would consume a callback.
-func (a *Auth) get(path string, serve handler) Route {
-	return a.route(path, http.MethodGet, serve)
+// get and post make a route that takes every method and refuses all but one, and
+// those in also. Routers disagree about the others: Gin answers 404, Echo 405, and
+// ServeMux runs a GET pattern for HEAD, which would consume a callback.
+func (a *Auth) get(path string, serve handler, also ...string) Route {
+	return a.route(path, append([]string{http.MethodGet}, also...), serve)
 }
 
 // post also refuses a request from another site's page.
 func (a *Auth) post(path string, serve handler) Route {
-	return a.route(path, http.MethodPost, func(w http.ResponseWriter, r *http.Request, s *session.Session) error {
+	return a.route(path, []string{http.MethodPost}, func(w http.ResponseWriter, r *http.Request, s *session.Session) error {
 		if err := a.origin.Check(r); err != nil {
 			return a.errorResponse(w, "route", ErrCrossOrigin, nil)
 		}
@@ -37,11 +39,11 @@ func (a *Auth) post(path string, serve handler) Route {
 	})
 }
 
-func (a *Auth) route(path, method string, serve handler) Route {
+func (a *Auth) route(path string, methods []string, serve handler) Route {
 	return Route{Path: path, Serve: func(w http.ResponseWriter, r *http.Request) error {
 		protect(w)
-		if r.Method != method {
-			w.Header().Set("Allow", method)
+		if !slices.Contains(methods, r.Method) {
+			w.Header().Set("Allow", strings.Join(methods, ", "))
 			return a.errorResponse(w, "route", ErrMethod, nil)
 		}
 		if len(r.URL.RawQuery) > maxQuery {

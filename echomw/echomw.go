@@ -1,8 +1,11 @@
 // Package echomw signs users in with Musixmatch in applications on Echo v4.
 // Its package echov5 is the same for Echo v5.
 //
-// Errors reach the application's HTTPErrorHandler as an *echo.HTTPError. It has
-// the status, the error code as its message, and the [core.Error] as its cause.
+// An error of core becomes a page if the request accepts text/html. Otherwise it
+// reaches the application's HTTPErrorHandler as an *echo.HTTPError. It has the
+// status, the error code as its message, and the [core.Error] in its chain. A
+// handler returns an error of [core.Auth.Client] as it is; Middleware does the
+// same with it.
 //
 // The callback's query contains a one-time code, so let Echo's request logger
 // print LogURIPath, not LogURI:
@@ -54,6 +57,7 @@ func Mount(r Router, auth *core.Auth) {
 // Middleware puts the session and the user ID into the request's context, and
 // saves the session before the first byte of the answer.
 func Middleware(auth *core.Auth) echo.MiddlewareFunc {
+	auth.Routes() // panics now if auth cannot serve requests
 	return func(next echo.HandlerFunc) echo.HandlerFunc {
 		return func(c echo.Context) (err error) {
 			response := c.Response()
@@ -63,6 +67,9 @@ func Middleware(auth *core.Auth) echo.MiddlewareFunc {
 				c.SetRequest(r)
 				response.Writer = w
 				err = next(c)
+				if e := new(core.Error); errors.As(err, &e) && !c.Response().Committed {
+					err = render(auth, c, err)
+				}
 			})).ServeHTTP(&writer{outer, response}, c.Request())
 			return err
 		}
@@ -90,13 +97,23 @@ func UserID(c echo.Context) string {
 }
 
 func render(auth *core.Auth, c echo.Context, err error) error {
-	var e *core.Error
 	if err == nil || auth.HandleError(c.Response(), c.Request(), err) {
 		return nil
-	} else if errors.As(err, &e) {
-		return echo.NewHTTPError(e.StatusCode(), e.Code).SetInternal(err)
 	}
-	return err
+	var e *core.Error
+	var rendered *echo.HTTPError
+	switch {
+	case !errors.As(err, &e):
+		return err
+	case strings.Contains(c.Request().Header.Get("Accept"), "text/html"):
+		core.WriteError(c.Response(), c.Request(), err)
+		return nil
+	case errors.As(err, &rendered) && rendered.Code == e.Status:
+		return err // by RequireUser inside Middleware
+	case rendered != nil: // Echo would answer with its status
+		err = e
+	}
+	return echo.NewHTTPError(e.StatusCode(), e.Code).SetInternal(err)
 }
 
 // prefixOf returns the prefix of a group. Echo reveals it only in the path of a

@@ -3,6 +3,7 @@ package echomw_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -174,17 +175,26 @@ func TestEchoErrors(t *testing.T) {
 	e.Use(echomw.Middleware(auth))
 	echomw.Mount(e, auth)
 	e.GET("/me", func(echo.Context) error { panic("unreachable") }, echomw.RequireUser(auth))
+	lost := fmt.Errorf("load the lyrics: %w", core.ErrReconnect)
+	other := errors.New("a mistake")
+	e.GET("/other", func(echo.Context) error { return other })
+	e.GET("/lost", func(echo.Context) error { return lost })
+	e.GET("/lost/inside", func(echo.Context) error { return lost }, echomw.Middleware(auth))
+	e.GET("/lost/internal", func(echo.Context) error { return echo.NewHTTPError(http.StatusTeapot, "x").SetInternal(core.ErrReconnect) })
 
 	for _, c := range []struct {
 		method, path string
 		want         *core.Error
 	}{
+		{http.MethodGet, "/lost", core.ErrReconnect},
+		{http.MethodGet, "/lost/inside", core.ErrReconnect},
+		{http.MethodGet, "/lost/internal", core.ErrReconnect},
 		{http.MethodGet, "/me", core.ErrNotSignedIn},
 		{http.MethodGet, "/auth/musixmatch/callback", core.ErrBadRequest},
 		{http.MethodGet, "/auth/musixmatch/callback?code=x&state=y", core.ErrState},
 		{http.MethodPost, "/auth/musixmatch/login", core.ErrMethod},
 	} {
-		t.Run(""+c.want.Code, func(t *testing.T) {
+		t.Run(c.path+" "+c.want.Code, func(t *testing.T) {
 			got = nil
 			res, body := serve(t, e, c.method, c.path, nil)
 			require.Equal(t, c.want.Status, res.StatusCode)
@@ -194,8 +204,16 @@ func TestEchoErrors(t *testing.T) {
 			require.ErrorAs(t, got[0], &central)
 			require.Equal(t, c.want.Status, central.Code)
 			require.ErrorIs(t, central.Internal, c.want)
+			if strings.HasPrefix(c.path, "/lost") && c.path != "/lost/internal" {
+				require.ErrorIs(t, got[0], lost, "nothing of the cause is lost")
+			}
 		})
 	}
+	t.Run("any other error stays as it is", func(t *testing.T) {
+		got = nil
+		_, _ = serve(t, e, http.MethodGet, "/other", nil)
+		require.Equal(t, []error{other}, got)
+	})
 	t.Run("a redirect is no error", func(t *testing.T) {
 		got = nil
 		res, _ := serve(t, e, http.MethodGet, "/me", http.Header{"Accept": {"text/html"}})
@@ -275,4 +293,12 @@ func TestGroups(t *testing.T) {
 		res, _ = serve(t, e, http.MethodGet, "/app", nil)
 		require.Len(t, res.Cookies(), 1)
 	})
+}
+
+func TestNilAuth(t *testing.T) {
+	for _, f := range []func(){
+		func() { echomw.Mount(echo.New(), nil) }, func() { echomw.Middleware(nil) }, func() { echomw.RequireUser(nil) },
+	} {
+		require.PanicsWithValue(t, "musixmatch: the Auth is nil; look at the error of core.New", f)
+	}
 }

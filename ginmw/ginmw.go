@@ -14,6 +14,11 @@
 //	}))
 //
 // Since 1.12, Gin's own format can stay: set SkipQueryString of gin.LoggerConfig.
+//
+// A handler answers an error of [core.Auth.Client] with that error's status and a
+// page or JSON by one line:
+//
+//	core.WriteError(c.Writer, c.Request, err)
 package ginmw
 
 import (
@@ -51,6 +56,7 @@ func Mount(r gin.IRouter, auth *core.Auth) {
 // Middleware puts the session and the user ID into the request's context, and
 // saves the session before the first byte of the answer.
 func Middleware(auth *core.Auth) gin.HandlerFunc {
+	auth.Routes() // panics now if auth cannot serve requests
 	return func(c *gin.Context) {
 		wrap(auth, c, c.Next)
 	}
@@ -60,6 +66,7 @@ func Middleware(auth *core.Auth) gin.HandlerFunc {
 // the login if the browser navigates, and answers with an error otherwise. It
 // works without Middleware.
 func RequireUser(auth *core.Auth) gin.HandlerFunc {
+	auth.Routes() // panics now if auth cannot serve requests
 	return func(c *gin.Context) {
 		wrap(auth, c, func() {
 			if UserID(c) != "" {

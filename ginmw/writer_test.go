@@ -197,7 +197,7 @@ func TestGinRefusals(t *testing.T) {
 	t.Run("a refusal aborts and is in c.Errors with its status", func(t *testing.T) {
 		res, body := serve(t, r, http.MethodGet, "/me", nil)
 		require.Equal(t, http.StatusUnauthorized, res.StatusCode)
-		require.Equal(t, "{\"error\":\"not_signed_in\"}\n", body)
+		require.Equal(t, "{\"error\":\"not_signed_in\",\"login_url\":\"/auth/musixmatch/login\"}\n", body)
 		require.Len(t, got, 1)
 		require.ErrorIs(t, got[0], core.ErrNotSignedIn)
 		var status interface{ StatusCode() int }
@@ -247,4 +247,12 @@ func TestGroups(t *testing.T) {
 				func() { ginmw.Mount(gin.New().Group(prefix), auth) })
 		}
 	})
+}
+
+func TestNilAuth(t *testing.T) {
+	for _, f := range []func(){
+		func() { ginmw.Mount(gin.New(), nil) }, func() { ginmw.Middleware(nil) }, func() { ginmw.RequireUser(nil) },
+	} {
+		require.PanicsWithValue(t, "musixmatch: the Auth is nil; look at the error of core.New", f)
+	}
 }

@@ -3,6 +3,11 @@
 //
 // Print r.URL.Path in an access log, never r.URL or r.RequestURI, as chi's
 // middleware.Logger does: the callback's query contains a one-time code.
+//
+// A handler answers an error of [core.Auth.Client] with that error's status and a
+// page or JSON by one line:
+//
+//	core.WriteError(w, r, err)
 package nethttpmw
 
 import (
@@ -35,6 +40,7 @@ func Mount(mux Mux, auth *core.Auth) {
 // Middleware puts the session and the user ID into the request's context, and
 // saves the session before the first byte of the answer.
 func Middleware(auth *core.Auth) func(http.Handler) http.Handler {
+	auth.Routes() // panics now if auth cannot serve requests
 	return auth.Wrap
 }
 
@@ -42,6 +48,7 @@ func Middleware(auth *core.Auth) func(http.Handler) http.Handler {
 // the login if the browser navigates, and answers with an error otherwise. It
 // works without Middleware.
 func RequireUser(auth *core.Auth) func(http.Handler) http.Handler {
+	auth.Routes() // panics now if auth cannot serve requests
 	return func(next http.Handler) http.Handler {
 		return auth.Wrap(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if core.UserID(r.Context()) != "" {

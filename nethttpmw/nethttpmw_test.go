@@ -84,3 +84,11 @@ func TestMountBesidesACatchAll(t *testing.T) {
 	require.NotPanics(t, mount("GET /{$}"))
 	require.Panics(t, mount("GET /"), "say so no longer in Mount's comment")
 }
+
+func TestNilAuth(t *testing.T) {
+	for _, f := range []func(){
+		func() { nethttpmw.Mount(http.NewServeMux(), nil) }, func() { nethttpmw.Middleware(nil) }, func() { nethttpmw.RequireUser(nil) },
+	} {
+		require.PanicsWithValue(t, "musixmatch: the Auth is nil; look at the error of core.New", f)
+	}
+}

@@ -1,7 +1,10 @@
 package adaptertest
 
 import (
+	"context"
 	"errors"
+	"fmt"
+	"io"
 	"net/http"
 	"testing"
 
@@ -29,7 +32,11 @@ var errorCases = []testCase{
 			a := b.do(c.method, c.target)
 			equal(t, c.target+": status", a.status, c.status)
 			equal(t, c.target+": type", a.header.Get("Content-Type"), "application/json")
-			equal(t, c.target+": body", a.body, `{"error":"`+c.code+`"}`+"\n")
+			way := ""
+			if c.code == "not_signed_in" {
+				way = `,"login_url":"` + loginPath + `"`
+			}
+			equal(t, c.target+": body", a.body, `{"error":"`+c.code+`"`+way+"}\n")
 			a = b.do(c.method, c.target, "Accept", "text/html")
 			equal(t, c.target+": page status", a.status, c.status)
 			equal(t, c.target+": page type", a.header.Get("Content-Type"), "text/html; charset=utf-8")
@@ -41,6 +48,53 @@ var errorCases = []testCase{
 		}
 		a := b.do(http.MethodPost, base+"/disconnect", "Origin", "https://evil.example")
 		equal(t, "cross origin", a.body, `{"error":"cross_origin"}`+"\n")
+	}},
+	{"a page for people", "without an ErrorHandler, too, a person sees core's page, with a way forward", func(t *testing.T, adapter Adapter) {
+		s := start(t, adapter, setup{})
+		s.mxm.Deny()
+		b := s.browser()
+		a := b.visit(b.begin(""))
+		refused(t, "denied", a, http.StatusForbidden, "<code>denied</code>")
+		equal(t, "type", a.header.Get("Content-Type"), "text/html; charset=utf-8")
+		contains(t, "the way forward", a.body, `<a href="`+loginPath+`"`)
+	}},
+	{"client error", "a page that fails with an error of auth.Client answers with its status and code, and any other error is 500", func(t *testing.T, adapter Adapter) {
+		s := start(t, adapter, setup{pages: []page{
+			{"/lyrics", true, func(s *site, w http.ResponseWriter, r *http.Request) error {
+				s.put(r, "kept")
+				resp, err := s.auth.Client(r.Context(), core.UserID(r.Context())).Get(s.mxm.APIURL() + "/whoami")
+				if err != nil {
+					return fmt.Errorf("load the lyrics: %w", err)
+				}
+				defer resp.Body.Close()
+				_, err = io.Copy(w, resp.Body)
+				return err
+			}},
+			{"/note", false, (*site).note},
+			{"/begun", false, func(s *site, w http.ResponseWriter, r *http.Request) error {
+				_, _ = io.WriteString(w, "begun")
+				return fmt.Errorf("then: %w", core.ErrReconnect)
+			}},
+		}})
+		b := s.browser()
+		b.signIn()
+		contains(t, "connected", b.visit("/lyrics").body, alice)
+		if err := s.auth.Disconnect(context.Background(), alice); err != nil {
+			t.Fatal(err)
+		}
+		a := b.do(http.MethodGet, "/lyrics", fetch...)
+		equal(t, "status", a.status, http.StatusUnauthorized)
+		contains(t, "body", a.body, `"reconnect"`)
+		lacks(t, "body", a.body, "login_url")
+		equal(t, "HX-Redirect", b.do(http.MethodGet, "/lyrics", "HX-Request", "true").header.Get("HX-Redirect"), "")
+		a = b.visit("/lyrics")
+		equal(t, "page: status", a.status, http.StatusUnauthorized)
+		contains(t, "page", a.body, "<code>reconnect</code>")
+		lacks(t, "page", a.body, "lyrics: ")
+		equal(t, "the session write", b.visit("/note").body, "note=kept")
+		a = b.visit("/begun")
+		equal(t, "an answer under way", a.status, http.StatusOK)
+		contains(t, "an answer under way", a.body, "begun")
 	}},
 	{"ErrorHandler", "Config.ErrorHandler gets every error once, with its status, and its answer is the only one", func(t *testing.T, adapter Adapter) {
 		calls := make(chan error, 10)

@@ -65,6 +65,19 @@ var loginCases = []testCase{
 			http.StatusForbidden, "cross_origin")
 		equal(t, "attempts", len(b.jar()), 0)
 	}},
+	{"HEAD", "HEAD is GET without a body on the login and on protected pages, and no callback", func(t *testing.T, adapter Adapter) {
+		s := start(t, adapter, setup{pages: []page{{"/me", true, nothing}}})
+		b := s.browser()
+		a := b.do(http.MethodHead, loginPath, navigation...)
+		private(t, "login", a)
+		callback := b.allow(a)
+		redirected(t, "a page", b.do(http.MethodHead, "/me", navigation...), loginPath+"?return_to=%2Fme")
+		a = b.do(http.MethodHead, callback, navigation...)
+		equal(t, "callback: status", a.status, http.StatusMethodNotAllowed)
+		equal(t, "callback: Allow", a.header.Get("Allow"), http.MethodGet)
+		redirected(t, "callback", b.visit(callback), "/welcome")
+		equal(t, "the page when signed in", b.do(http.MethodHead, "/me", navigation...).status, http.StatusOK)
+	}},
 	{"forwarded headers", "no header of the request reaches redirect_uri or a redirect", func(t *testing.T, adapter Adapter) {
 		s := start(t, adapter, setup{pages: []page{{"/me", true, nothing}}})
 		b := s.browser()
@@ -72,6 +85,40 @@ var loginCases = []testCase{
 		a := b.do(http.MethodGet, loginPath, evil...)
 		equal(t, "redirect_uri", query(a.location(), "redirect_uri"), s.url+mxmtest.CallbackPath)
 		redirected(t, "challenge", b.do(http.MethodGet, "/me", evil...), loginPath+"?return_to=%2Fme")
+	}},
+	{"another loopback host", "a sign-in that begins at localhost moves, once, to the loopback host of RedirectURL", func(t *testing.T, adapter Adapter) {
+		s := start(t, adapter, setup{pages: []page{{"/me", true, nothing}}})
+		b := s.browser()
+		localhost := strings.Replace(s.url, "127.0.0.1", "localhost", 1)
+		redirected(t, "challenge", b.visit(localhost+"/me?x"), loginPath+"?return_to=%2Fme%3Fx")
+		a := b.visit(localhost + loginPath + "?return_to=%2Fme%3Fx&scope=evil")
+		redirected(t, "login", a, s.url+loginPath+"?moved=1&return_to=%2Fme%3Fx")
+		private(t, "login", a)
+		equal(t, "attempts", len(a.cookies), 0)
+		redirected(t, "callback", b.visit(b.allow(b.visit(a.location()))), "/me?x")
+		equal(t, "user", b.user(), alice)
+		equal(t, "warnings", strings.Count(s.log.String(), `"level":"WARN"`), 0)
+
+		// A proxy on this machine may send its own Host with every request.
+		for range 2 {
+			b.allow(b.visit(localhost + loginPath + "?moved=1"))
+		}
+		equal(t, "warnings", strings.Count(s.log.String(), `"level":"WARN"`), 1)
+	}},
+	{"another host", "a sign-in that begins at another host goes on, and one warning names both", func(t *testing.T, adapter Adapter) {
+		s := start(t, adapter, setup{around: func(next http.Handler) http.Handler {
+			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				r.Host = "upstream.internal:8080" // as a proxy may do
+				next.ServeHTTP(w, r)
+			})
+		}})
+		b := s.browser()
+		for range 2 {
+			b.signIn()
+		}
+		equal(t, "warnings", strings.Count(s.log.String(), `"level":"WARN"`), 1)
+		contains(t, "warning", s.log.String(), "upstream.internal")
+		contains(t, "warning", s.log.String(), `"redirect_url_host":"127.0.0.1"`)
 	}},
 	{"return_to", "a browser is sent to a path of this site or to a trusted origin, and nowhere else", func(t *testing.T, adapter Adapter) {
 		s := start(t, adapter, setup{config: func(c *core.Config) { c.TrustedOrigins = []string{"https://app.example"} }})

@@ -4,6 +4,8 @@ import (
 	"io"
 	"net/http"
 	"testing"
+
+	"github.com/mxmconnect/mxmconnect/core"
 )
 
 var requireUserCases = []testCase{
@@ -47,6 +49,45 @@ var requireUserCases = []testCase{
 		redirected(t, "the way back", b.visit(b.allow(b.visit(login))), "/me?a=b&c=%2F")
 		for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodDelete} {
 			equal(t, method+" when signed in", b.do(method, "/me").body, "PROTECTED")
+		}
+	}},
+	{"the way in", "not_signed_in tells scripts where to sign in: HX-Redirect for htmx, login_url in the JSON of core.WriteError", func(t *testing.T, adapter Adapter) {
+		for _, handler := range []func(http.ResponseWriter, *http.Request, error){nil, core.WriteError} {
+			s := start(t, adapter, setup{
+				config: func(c *core.Config) { c.ErrorHandler = handler },
+				pages:  []page{{"/api", true, nothing}},
+			})
+			b := s.browser()
+			for _, c := range []struct{ current, login string }{
+				{s.url + "/songs?page=2", loginPath + "?return_to=%2Fsongs%3Fpage%3D2"},
+				{s.url + "/songs#top", loginPath + "?return_to=%2Fsongs"},
+				{"https://evil.example/songs", loginPath},
+				{s.url + ".evil.example/songs", loginPath},
+				{"//evil.example", loginPath},
+				{"/songs", loginPath},
+				{"", loginPath},
+			} {
+				for _, target := range []string{"/api", base + "/disconnect"} {
+					method := http.MethodGet
+					if target != "/api" {
+						method = http.MethodPost
+					}
+					// htmx accepts HTML, and older browsers send no Sec-Fetch-Mode.
+					for _, more := range [][]string{{"Accept", "text/html, */*"}, fetch} {
+						a := b.do(method, target, append([]string{"HX-Request", "true", "HX-Current-URL", c.current, "Sec-Fetch-Site", "same-origin"}, more...)...)
+						refused(t, "htmx on "+c.current, a, http.StatusUnauthorized, "not_signed_in")
+						equal(t, "HX-Redirect from "+c.current, a.header.Get("HX-Redirect"), c.login)
+					}
+					a := b.do(method, target, append([]string{"HX-Current-URL", c.current}, fetch...)...)
+					refused(t, "fetch on "+c.current, a, http.StatusUnauthorized, "not_signed_in")
+					equal(t, "HX-Redirect without HX-Request", a.header.Get("HX-Redirect"), "")
+					if handler != nil {
+						equal(t, "body", a.body, `{"error":"not_signed_in","login_url":"`+c.login+"\"}\n")
+					}
+				}
+			}
+			b.signIn()
+			equal(t, "when signed in", b.do(http.MethodGet, "/api", "HX-Request", "true").header.Get("HX-Redirect"), "")
 		}
 	}},
 	{"by route", "a page is protected however its address is written", func(t *testing.T, adapter Adapter) {

@@ -2,6 +2,7 @@ package adaptertest
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 
@@ -13,7 +14,7 @@ var everyMethod = []string{
 }
 
 var routeCases = []testCase{
-	{"methods", "a route takes one method; it answers every other with 405 and Allow, and does nothing else", func(t *testing.T, adapter Adapter) {
+	{"methods", "a route takes one method, the login also HEAD; it answers every other with 405 and Allow, and does nothing else", func(t *testing.T, adapter Adapter) {
 		s := start(t, adapter, setup{})
 		b := s.browser()
 		callback := b.begin("/page")
@@ -22,11 +23,13 @@ var routeCases = []testCase{
 			switch route.Path {
 			case mxmtest.CallbackPath:
 				target = callback
+			case loginPath:
+				allowed = "GET, HEAD"
 			case logoutPath, base + "/disconnect":
 				allowed = http.MethodPost
 			}
 			for _, method := range everyMethod {
-				if method == allowed {
+				if slices.Contains(strings.Split(allowed, ", "), method) {
 					continue
 				}
 				a := b.do(method, target, "Origin", s.url, "Sec-Fetch-Site", "same-origin")

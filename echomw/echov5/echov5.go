@@ -1,8 +1,11 @@
 // Package echov5 signs users in with Musixmatch in applications on Echo v5.
 // Package echomw is the same for Echo v4.
 //
-// Errors reach the application's HTTPErrorHandler as an *echo.HTTPError. It has
-// the status, the error code as its message, and the [core.Error] as its cause.
+// An error of core becomes a page if the request accepts text/html. Otherwise it
+// reaches the application's HTTPErrorHandler as an *echo.HTTPError. It has the
+// status, the error code as its message, and the [core.Error] in its chain. A
+// handler returns an error of [core.Auth.Client] as it is; Middleware does the
+// same with it.
 //
 // The callback's query contains a one-time code, so let Echo's request logger
 // print LogURIPath, not LogURI:
@@ -52,6 +55,7 @@ func Mount(r Router, auth *core.Auth) {
 // Middleware puts the session and the user ID into the request's context, and
 // saves the session before the first byte of the answer.
 func Middleware(auth *core.Auth) echo.MiddlewareFunc {
+	auth.Routes() // panics now if auth cannot serve requests
 	return func(next echo.HandlerFunc) echo.HandlerFunc {
 		return func(c *echo.Context) (err error) {
 			outer := c.Response()
@@ -60,6 +64,9 @@ func Middleware(auth *core.Auth) echo.MiddlewareFunc {
 				c.SetRequest(r)
 				c.SetResponse(w)
 				err = next(c)
+				if e := new(core.Error); errors.As(err, &e) && !committed(c) {
+					err = render(auth, c, err)
+				}
 			})).ServeHTTP(outer, c.Request())
 			return err
 		}
@@ -87,13 +94,28 @@ func UserID(c *echo.Context) string {
 }
 
 func render(auth *core.Auth, c *echo.Context, err error) error {
-	var e *core.Error
 	if err == nil || auth.HandleError(c.Response(), c.Request(), err) {
 		return nil
-	} else if errors.As(err, &e) {
-		return echo.NewHTTPError(e.StatusCode(), e.Code).Wrap(err)
 	}
-	return err
+	var e *core.Error
+	var rendered *echo.HTTPError
+	switch {
+	case !errors.As(err, &e):
+		return err
+	case strings.Contains(c.Request().Header.Get("Accept"), "text/html"):
+		core.WriteError(c.Response(), c.Request(), err)
+		return nil
+	case errors.As(err, &rendered) && rendered.Code == e.Status:
+		return err // by RequireUser inside Middleware
+	case rendered != nil: // Echo would answer with its status
+		err = e
+	}
+	return echo.NewHTTPError(e.StatusCode(), e.Code).Wrap(err)
+}
+
+func committed(c *echo.Context) bool {
+	r, err := echo.UnwrapResponse(c.Response())
+	return err == nil && r.Committed
 }
 
 // prefixOf returns the prefix of a group. Echo reveals it only in the path of a

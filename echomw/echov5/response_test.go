@@ -3,6 +3,7 @@ package echov5_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
@@ -181,17 +182,26 @@ func TestEchoErrors(t *testing.T) {
 	e.Use(echov5.Middleware(auth))
 	echov5.Mount(e, auth)
 	e.GET("/me", func(*echo.Context) error { panic("unreachable") }, echov5.RequireUser(auth))
+	lost := fmt.Errorf("load the lyrics: %w", core.ErrReconnect)
+	other := errors.New("a mistake")
+	e.GET("/other", func(*echo.Context) error { return other })
+	e.GET("/lost", func(*echo.Context) error { return lost })
+	e.GET("/lost/inside", func(*echo.Context) error { return lost }, echov5.Middleware(auth))
+	e.GET("/lost/internal", func(*echo.Context) error { return echo.NewHTTPError(http.StatusTeapot, "x").Wrap(core.ErrReconnect) })
 
 	for _, c := range []struct {
 		method, path string
 		want         *core.Error
 	}{
+		{http.MethodGet, "/lost", core.ErrReconnect},
+		{http.MethodGet, "/lost/inside", core.ErrReconnect},
+		{http.MethodGet, "/lost/internal", core.ErrReconnect},
 		{http.MethodGet, "/me", core.ErrNotSignedIn},
 		{http.MethodGet, "/auth/musixmatch/callback", core.ErrBadRequest},
 		{http.MethodGet, "/auth/musixmatch/callback?code=x&state=y", core.ErrState},
 		{http.MethodPost, "/auth/musixmatch/login", core.ErrMethod},
 	} {
-		t.Run(""+c.want.Code, func(t *testing.T) {
+		t.Run(c.path+" "+c.want.Code, func(t *testing.T) {
 			got = nil
 			res, body := serve(t, e, c.method, c.path, nil)
 			require.Equal(t, c.want.Status, res.StatusCode)
@@ -201,8 +211,16 @@ func TestEchoErrors(t *testing.T) {
 			require.ErrorAs(t, got[0], &central)
 			require.Equal(t, c.want.Status, central.StatusCode())
 			require.ErrorIs(t, central.Unwrap(), c.want)
+			if strings.HasPrefix(c.path, "/lost") && c.path != "/lost/internal" {
+				require.ErrorIs(t, got[0], lost, "nothing of the cause is lost")
+			}
 		})
 	}
+	t.Run("any other error stays as it is", func(t *testing.T) {
+		got = nil
+		_, _ = serve(t, e, http.MethodGet, "/other", nil)
+		require.Equal(t, []error{other}, got)
+	})
 	t.Run("a redirect is no error", func(t *testing.T) {
 		got = nil
 		res, _ := serve(t, e, http.MethodGet, "/me", http.Header{"Accept": {"text/html"}})
@@ -300,4 +318,12 @@ func TestGroups(t *testing.T) {
 		res, _ = serve(t, e, http.MethodGet, "/app", nil)
 		require.Len(t, res.Cookies(), 1)
 	})
+}
+
+func TestNilAuth(t *testing.T) {
+	for _, f := range []func(){
+		func() { echov5.Mount(echo.New(), nil) }, func() { echov5.Middleware(nil) }, func() { echov5.RequireUser(nil) },
+	} {
+		require.PanicsWithValue(t, "musixmatch: the Auth is nil; look at the error of core.New", f)
+	}
 }
