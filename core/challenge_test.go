@@ -2,7 +2,6 @@ package core
 
 import (
 	"context"
-	"context"
 	"errors"
 	"net/http"
 	"net/http/httptest"

@@ -23,7 +23,7 @@ func TestDiscover(t *testing.T) {
 		RevocationURL: srv.URL + "/oauth/revoke", IssRequired: true,
 	}, endpoint)
 
-	cfg := srv.Config("http://127.0.0.1:8080")
+	cfg := srv.Config("http://localhost:8080")
 	cfg.Endpoint = endpoint
 	_, err = core.New(cfg)
 	require.NoError(t, err)

@@ -21,7 +21,7 @@ import (
 
 // connected is an application that ada has connected.
 func connected(musixmatch *mxmtest.Server, change func(*core.Config)) *core.Auth {
-	cfg := musixmatch.Config("http://127.0.0.1:8080")
+	cfg := musixmatch.Config("http://localhost:8080")
 	if change != nil {
 		change(&cfg)
 	}
@@ -131,7 +131,7 @@ func ExampleConfig_pitfallKeyDropped() {
 	defer before.Close(ctx)
 
 	for _, keys := range [][][]byte{{newer}, {newer, key}} {
-		cfg := musixmatch.Config("http://127.0.0.1:8080")
+		cfg := musixmatch.Config("http://localhost:8080")
 		with(keys...)(&cfg)
 		after, err := core.New(cfg)
 		if err != nil {
@@ -171,7 +171,7 @@ func ExampleNewMemory_pitfallTwoInstances() {
 	ctx := context.Background()
 	one := connected(musixmatch, nil)
 	defer one.Close(ctx)
-	two, err := core.New(musixmatch.Config("http://127.0.0.1:8080"))
+	two, err := core.New(musixmatch.Config("http://localhost:8080"))
 	if err != nil {
 		log.Fatal(err)
 	}

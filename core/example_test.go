@@ -149,7 +149,7 @@ func ExampleConfig_connect() {
 func ExampleAuth_Client() {
 	musixmatch := mxmtest.NewServer()
 	defer musixmatch.Close()
-	auth, err := core.New(musixmatch.Config("http://127.0.0.1:8080"))
+	auth, err := core.New(musixmatch.Config("http://localhost:8080"))
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -192,7 +192,7 @@ func ExampleAuth_Client() {
 func ExampleAuth_Client_job() {
 	musixmatch := mxmtest.NewServer()
 	defer musixmatch.Close()
-	auth, err := core.New(musixmatch.Config("http://127.0.0.1:8080"))
+	auth, err := core.New(musixmatch.Config("http://localhost:8080"))
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -225,7 +225,7 @@ func ExampleAuth_Client_job() {
 func ExampleAuth_AppClient() {
 	musixmatch := mxmtest.NewServer()
 	defer musixmatch.Close()
-	auth, err := core.New(musixmatch.Config("http://127.0.0.1:8080"))
+	auth, err := core.New(musixmatch.Config("http://localhost:8080"))
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -299,7 +299,7 @@ func (t *table) DeleteGrant(_ context.Context, key string) error {
 func ExampleGrantStore() {
 	musixmatch := mxmtest.NewServer()
 	defer musixmatch.Close()
-	cfg := musixmatch.Config("http://127.0.0.1:8080")
+	cfg := musixmatch.Config("http://localhost:8080")
 	cfg.Grants = &table{rows: map[string]core.Record{}}
 	cfg.Keys = [][]byte{key}
 	auth, err := core.New(cfg)
@@ -338,7 +338,7 @@ func ExampleWithUserID() {
 func ExampleAuth_Client_ownTests() {
 	musixmatch := mxmtest.NewServer()
 	defer musixmatch.Close()
-	cfg := musixmatch.Config("http://127.0.0.1:8080")
+	cfg := musixmatch.Config("http://localhost:8080")
 	cfg.RefreshTimeout = time.Second // and with it the waits of the protocol
 	cfg.OnEvent = func(_ context.Context, e core.Event) {
 		if e.Kind == core.EventReconnect {
@@ -369,7 +369,7 @@ func ExampleAuth_Client_ownTests() {
 func ExampleAuth_Verify() {
 	musixmatch := mxmtest.NewServer()
 	defer musixmatch.Close()
-	auth, err := core.New(musixmatch.Config("http://127.0.0.1:8080"))
+	auth, err := core.New(musixmatch.Config("http://localhost:8080"))
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -422,7 +422,7 @@ func ExampleAuth_Close() {
 func ExampleAuth_Import() {
 	musixmatch := mxmtest.NewServer()
 	defer musixmatch.Close()
-	auth, err := core.New(musixmatch.Config("http://127.0.0.1:8080"))
+	auth, err := core.New(musixmatch.Config("http://localhost:8080"))
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -35,7 +35,7 @@ func TestSignedOut(t *testing.T) {
 		for _, path := range []string{"/me", "/whoami", "/verify", "/slow?ms=0", "/slow?ms=nonsense"} {
 			res := get(t, c, app.URL+path)
 			require.Equal(t, 401, res.StatusCode, path)
-			require.Equal(t, `{"error":"not_signed_in"}`+"\n", res.body)
+			require.Equal(t, `{"error":"not_signed_in","login_url":"/auth/musixmatch/login"}`+"\n", res.body)
 			require.Equal(t, "application/json", res.Header.Get("Content-Type"))
 			res = navigate(t, c, app.URL+path)
 			require.Equal(t, 303, res.StatusCode, path)

@@ -29,7 +29,7 @@ func Example() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	cfg := musixmatch.Config("http://127.0.0.1:8080")
+	cfg := musixmatch.Config("http://localhost:8080")
 	cfg.OnEvent = onEvent
 	cfg.Logger = slog.New(slog.DiscardHandler)
 	auth, err := core.New(cfg)

@@ -10,8 +10,8 @@ import (
 
 func TestConfig(t *testing.T) {
 	f := start(t)
-	c := f.Config("http://127.0.0.1:8080")
-	require.Equal(t, "http://127.0.0.1:8080/auth/musixmatch/callback", c.RedirectURL)
+	c := f.Config("http://localhost:8080")
+	require.Equal(t, "http://localhost:8080/auth/musixmatch/callback", c.RedirectURL)
 	require.Equal(t, mxmtest.DefaultClientID, c.ClientID)
 	require.Equal(t, mxmtest.DefaultClientSecret, c.ClientSecret)
 	require.Equal(t, f.URL, c.BaseURL)

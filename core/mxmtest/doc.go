@@ -4,7 +4,7 @@
 //	srv := mxmtest.NewServer()
 //	defer srv.Close()
 //	srv.SignInAs("mxm:100000000000000000001")
-//	auth, err := core.New(srv.Config("http://127.0.0.1:8080"))
+//	auth, err := core.New(srv.Config("http://localhost:8080"))
 //
 // It is strict: it refuses what the contract and the RFCs do not allow, with the
 // OAuth error they prescribe. Where the contract is silent, [Settings] decide;

@@ -37,11 +37,11 @@ func Example() {
 func ExampleServer_Config() {
 	srv := mxmtest.NewServer()
 	defer srv.Close()
-	config := srv.Config("http://127.0.0.1:8080") // for core.New
+	config := srv.Config("http://localhost:8080") // for core.New
 	srv.SignInAs("mxm:100000000000000000001")
 
 	fmt.Println(config.RedirectURL, config.BaseURL == srv.URL)
-	// Output: http://127.0.0.1:8080/auth/musixmatch/callback true
+	// Output: http://localhost:8080/auth/musixmatch/callback true
 }
 
 // Faults have conditions, and can be put together.

@@ -101,10 +101,10 @@ func OriginOf(rawURL string) string {
 // Listen listens at ADDR, and returns the origin that browsers use for it, or ""
 // if ADDR names no host.
 func (e *Environment) Listen() (l net.Listener, origin string) {
-	addr := e.Get("ADDR", "127.0.0.1:8080")
+	addr := e.Get("ADDR", "localhost:8080")
 	host, port, err := net.SplitHostPort(addr)
 	if err != nil || port == "" {
-		e.Reject("ADDR", "must be HOST:PORT such as 127.0.0.1:8080")
+		e.Reject("ADDR", "must be HOST:PORT such as localhost:8080")
 		return nil, ""
 	}
 	l, err = net.Listen("tcp", addr)

@@ -40,7 +40,7 @@ func parse(args []string, out io.Writer) (options, error) {
 		}
 		return nil
 	})
-	f.Func("redirect-uri", "registered redirect `URI`; repeat it, or separate with commas (default http://127.0.0.1:8080"+mxmtest.CallbackPath+")", func(v string) error {
+	f.Func("redirect-uri", "registered redirect `URI`; repeat it, or separate with commas (default http://localhost:8080"+mxmtest.CallbackPath+")", func(v string) error {
 		for _, uri := range strings.Split(v, ",") {
 			if u, err := url.Parse(uri); err != nil || !u.IsAbs() || u.Fragment != "" {
 				return errors.New("want an absolute URI without a fragment")
@@ -93,7 +93,7 @@ func parse(args []string, out io.Writer) (options, error) {
 		o.clients = append(o.clients, second)
 	}
 	if len(o.redirects) == 0 {
-		o.redirects = []string{"http://127.0.0.1:8080" + mxmtest.CallbackPath}
+		o.redirects = []string{"http://localhost:8080" + mxmtest.CallbackPath}
 	}
 	return o, nil
 }
