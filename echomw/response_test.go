@@ -180,7 +180,9 @@ func TestEchoErrors(t *testing.T) {
 	e.GET("/other", func(echo.Context) error { return other })
 	e.GET("/lost", func(echo.Context) error { return lost })
 	e.GET("/lost/inside", func(echo.Context) error { return lost }, echomw.Middleware(auth))
-	e.GET("/lost/internal", func(echo.Context) error { return echo.NewHTTPError(http.StatusTeapot, "x").SetInternal(core.ErrReconnect) })
+	e.GET("/lost/internal", func(echo.Context) error {
+		return echo.NewHTTPError(http.StatusTeapot, "x").SetInternal(core.ErrReconnect)
+	})
 
 	for _, c := range []struct {
 		method, path string
