@@ -54,6 +54,11 @@
 //     that is too long is cut, or with EMPTY_STRING_IS_NULL.
 //   - Galera (wsrep_on), which has not been tried.
 //
+// Two things New cannot see: a proxy that sends a SELECT to a replica, such as
+// ProxySQL or MaxScale with readwritesplit, and Group Replication with several
+// primaries. On both a grant is found that another instance has replaced. Send
+// every statement of the store to one primary.
+//
 // What the data source name sets counts, and not the server's default, so a pool
 // of its own can have what the rest of the application cannot. New looks at one
 // connection: set nothing by SET on single ones.

@@ -30,6 +30,9 @@
 //     be ended while it is in use. New refuses them. Where the rest of the
 //     application needs another, give the store a pool of its own, with
 //     default_transaction_isolation=read%20committed in its connection string.
+//   - No proxy that sends a SELECT to a replica, such as pgpool with load
+//     balancing: a grant is found there that another instance has replaced. New
+//     cannot see it.
 //   - synchronous_commit not off. With off, a crash loses the last commits though
 //     they were acknowledged. New warns through slog.Default.
 //
