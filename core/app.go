@@ -47,7 +47,7 @@ type appToken struct {
 	key    string
 	cached atomic.Pointer[appServed]
 
-	mu       sync.Mutex
+	// One flight at a time touches these.
 	failures int
 	retryAt  time.Time
 }
@@ -143,8 +143,6 @@ func (s appSource) fetch() <-chan singleflight.Result {
 // renew requests a token unless the current one is fresh or the last failure is
 // too recent.
 func (t *appToken) renew(ctx context.Context, a *Auth) (*oauth2.Token, error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
 	if s := t.cached.Load(); s != nil && time.Since(s.since) < s.due {
 		return s.token, nil // the flight before this one has just landed
 	}

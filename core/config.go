@@ -67,12 +67,22 @@ type Config struct {
 	// AppUser returns the user whom the application itself has signed in, or
 	// "". It switches to connect mode: Musixmatch is connected to that user, and
 	// no Musixmatch session is kept. It may be called several times in one
-	// request, with the context of whoever asks. Defaults to nil, sign-in mode.
+	// request, with the context of whoever asks. In that context UserID is "",
+	// because nobody can say yet.
+	//
+	// A connection is as safe as the application's own cookie. Who can set that
+	// cookie in another person's browser can have that person's Musixmatch account
+	// connected to their own account. On https give it a name that begins with
+	// __Host-, Secure, HttpOnly, SameSite=Lax, Path=/ and no Domain.
+	//
+	// Defaults to nil, sign-in mode.
 	AppUser func(*http.Request) string
 	// LinkedUser returns the Musixmatch user ID that the application has linked
-	// to its user, or "". It is called at most once per request and user, when
-	// somebody asks. Disconnecting ends the tokens; the application keeps or
-	// ends the link itself. Connect mode only. Defaults to nil.
+	// to its user, or "". It is called when somebody asks, and its answer holds
+	// for the rest of the request; goroutines of one request that ask at the same
+	// moment may each call it. In ctx, too, UserID is "". Disconnecting ends the
+	// tokens; the application keeps or ends the link itself.
+	// Connect mode only. Defaults to nil.
 	LinkedUser func(ctx context.Context, appUser string) (userID string, err error)
 	// OnLogin is called with every verified login before anything is stored.
 	// It may run again for the same login, so it must be idempotent.

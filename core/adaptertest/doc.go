@@ -60,7 +60,7 @@ func Run(t *testing.T, adapter Adapter) {
 	t.Helper()
 	for _, cases := range [][]testCase{
 		routeCases, loginCases, callbackCases, sessionCases, writerCases, outageCases,
-		logoutCases, requireUserCases, errorCases, connectCases,
+		logoutCases, requireUserCases, errorCases, connectCases, reentryCases,
 	} {
 		for _, c := range cases {
 			t.Run(c.name, func(t *testing.T) {

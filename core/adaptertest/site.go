@@ -192,14 +192,22 @@ func (tr *transcript) String() string {
 
 var errStore = errors.New("the store is down")
 
-// store is a session store that fails on demand, and counts.
+// store is a session store that fails on demand, counts, and may log.
 type store struct {
 	memory                         *core.Memory
+	log                            atomic.Pointer[slog.Logger]
 	findFails, writeFails, garbled atomic.Bool
 	finds, commits, deletes        atomic.Int64
 }
 
+func (s *store) say(ctx context.Context, what string) {
+	if log := s.log.Load(); log != nil {
+		log.InfoContext(ctx, what)
+	}
+}
+
 func (s *store) FindCtx(ctx context.Context, token string) ([]byte, bool, error) {
+	s.say(ctx, "find")
 	s.finds.Add(1)
 	if s.findFails.Load() {
 		return nil, false, errStore
@@ -212,6 +220,7 @@ func (s *store) FindCtx(ctx context.Context, token string) ([]byte, bool, error)
 }
 
 func (s *store) CommitCtx(ctx context.Context, token string, b []byte, expiry time.Time) error {
+	s.say(ctx, "commit")
 	s.commits.Add(1)
 	if s.writeFails.Load() {
 		return errStore
@@ -220,6 +229,7 @@ func (s *store) CommitCtx(ctx context.Context, token string, b []byte, expiry ti
 }
 
 func (s *store) DeleteCtx(ctx context.Context, token string) error {
+	s.say(ctx, "delete")
 	s.deletes.Add(1)
 	if s.writeFails.Load() {
 		return errStore

@@ -65,11 +65,13 @@ func (s *Session) touchLoaded() {
 }
 
 // expire removes a session whose time is over. The application's own session
-// may live on, and loses only our part.
-func (s *Session) expire() {
+// may live on, and remembers only whose contents it has.
+func (s *Session) expire(in signIn) {
 	m := s.manager
 	if s.foreign || !Ours(m.opts.Sessions) {
-		m.scs.Remove(s, m.opts.Key)
+		if in.expires != ended {
+			m.scs.Put(s, m.opts.Key, signIn{user: in.user, expires: ended}.String())
+		}
 		return
 	}
 	ctx, cancel := s.Detached(StoreTimeout)

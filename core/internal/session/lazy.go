@@ -56,16 +56,22 @@ func (s *Session) peek() (string, error) {
 func (s *Session) open() (any, error) {
 	l := &s.lazy
 	l.mu.Lock()
+	encoded, data := l.encoded, l.data
+	l.mu.Unlock()
+	if data != nil {
+		return data, nil
+	}
+	reader, token := *s.manager.scs, ""
+	if encoded != nil {
+		reader.Store, token = &storeOfOne{encoded: encoded}, s.token
+	}
+	ctx, err := reader.Load(context.Background(), token)
+	if err != nil {
+		return nil, err
+	}
+	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.data == nil {
-		reader, token := *s.manager.scs, ""
-		if l.encoded != nil {
-			reader.Store, token = &storeOfOne{encoded: l.encoded}, s.token
-		}
-		ctx, err := reader.Load(context.Background(), token)
-		if err != nil {
-			return nil, err
-		}
+	if l.data == nil { // or else another goroutine was faster
 		l.data = ctx.Value(s.manager.contextKey)
 	}
 	return l.data, nil

@@ -2,6 +2,7 @@ package session
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"sync"
 )
@@ -14,30 +15,53 @@ type link struct {
 	err           error
 }
 
+// askingKey marks a context in which the application is being asked who is
+// signed in. The application may use it for a log line that asks us, which must
+// not ask the application again.
+type askingKey struct{ manager *Manager }
+
+var errAsking = errors.New("the application is being asked who is signed in")
+
+func (m *Manager) asking(ctx context.Context) context.Context {
+	return context.WithValue(ctx, askingKey{m}, true)
+}
+
 // AppUser returns the user whom the application has signed in, in connect mode.
 // It asks with the caller's context: the middleware that signs people in may
 // stand between ours and the handler.
 func (s *Session) AppUser(ctx context.Context) string {
-	if !s.manager.connects() {
+	m := s.manager
+	if !m.connects() {
 		return ""
 	}
-	return s.manager.opts.AppUser(s.request.WithContext(ctx))
+	return m.opts.AppUser(s.request.WithContext(m.asking(ctx)))
 }
 
-// linkedUser asks the application once for each of its users.
+// linkedUser asks the application once for each of its users, or more often if
+// several goroutines need the first answer at once. None waits for another: the
+// application may need what the other one holds.
 func (s *Session) linkedUser(ctx context.Context) (string, error) {
+	m := s.manager
+	if ctx.Value(askingKey{m}) != nil {
+		return "", errAsking
+	}
 	appUser := s.AppUser(ctx)
-	if appUser == "" || s.manager.opts.LinkedUser == nil {
+	if appUser == "" || m.opts.LinkedUser == nil {
 		return "", nil
 	}
 	l := &s.link
 	l.Lock()
+	known, user, err := l.appUser == appUser, l.user, l.err
+	l.Unlock()
+	if known {
+		return user, err
+	}
+	if user, err = m.opts.LinkedUser(m.asking(ctx), appUser); err != nil {
+		user = ""
+	}
+	l.Lock()
 	defer l.Unlock()
-	if l.appUser != appUser {
-		user, err := s.manager.opts.LinkedUser(ctx, appUser)
-		if err != nil {
-			user = ""
-		}
+	if l.appUser != appUser { // or else another goroutine's answer stands
 		l.appUser, l.user, l.err = appUser, user, err
 	}
 	return l.user, l.err

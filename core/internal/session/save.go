@@ -18,24 +18,25 @@ func (s *Session) Save(w http.ResponseWriter) error {
 		return nil
 	}
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.saved {
+	first, user, forget := !s.saved, s.user, s.forget
+	s.saved = true
+	s.mu.Unlock()
+	if !first {
 		return nil
 	}
-	s.saved = true
-	defer s.forbidCaching(w.Header(), s.user)
-	return s.saveOnce(w)
+	defer s.forbidCaching(w.Header(), user)
+	return s.saveOnce(w, forget)
 }
 
-func (s *Session) saveOnce(w http.ResponseWriter) error {
+func (s *Session) saveOnce(w http.ResponseWriter, forget bool) error {
 	status := s.status()
 	if s.foreign {
-		if s.forget && s.token != "" && status == scs.Unmodified { // a logout failed, and nothing is saved around us
+		if forget && s.token != "" && status == scs.Unmodified { // a logout failed, and nothing is saved around us
 			s.removeCookie(w)
 		}
 		return nil
 	}
-	s.changed = status == scs.Modified
+	s.changed.Store(status == scs.Modified)
 	if s.hasCookie(w.Header()) {
 		return nil
 	}
@@ -43,9 +44,9 @@ func (s *Session) saveOnce(w http.ResponseWriter) error {
 	case scs.Modified:
 		return s.commit(w)
 	case scs.Destroyed:
-		s.forget = s.token != ""
+		forget = s.token != ""
 	}
-	if s.forget {
+	if forget {
 		s.removeCookie(w)
 	}
 	return nil
@@ -76,9 +77,7 @@ func (s *Session) removeCookie(w http.ResponseWriter) {
 // saveLate stores a change that was made after the first byte. It works only
 // for a session that the browser already has a cookie for.
 func (s *Session) saveLate() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.foreign || s.changed || s.manager.connects() || s.status() != scs.Modified {
+	if s.foreign || s.changed.Load() || s.manager.connects() || s.status() != scs.Modified {
 		return
 	}
 	ctx, cancel := s.Detached(StoreTimeout)

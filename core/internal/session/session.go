@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/alexedwards/scs/v2"
@@ -24,17 +25,19 @@ type Session struct {
 	token   string // as the browser sent it, or ""
 	lazy    lazyData
 
-	// A route may still be at work when an http.TimeoutHandler inside Wrap has
-	// answered for it: mu guards what both of them touch, from here to user.
-	mu sync.Mutex
-
 	foreign     bool  // the application's own LoadAndSave is around us, and saves
 	unavailable error // the store could not be read
-	forget      bool  // the browser's cookie is of no use and must go
-	saved       bool
-	changed     bool // the session had changed when it was saved
 
-	user string // sign-in mode
+	// A route may still be at work when an http.TimeoutHandler inside Wrap has
+	// answered for it: mu guards what both of them touch. Nobody holds it while
+	// a store, a logger or another part of the application runs, because that
+	// may ask for the user.
+	mu     sync.Mutex
+	user   string // sign-in mode
+	forget bool   // the browser's cookie is of no use and must go
+	saved  bool
+
+	changed atomic.Bool // the session had changed when it was saved
 
 	writer  writer
 	headers [2]string // the values of the two headers that every answer gets
@@ -99,11 +102,7 @@ func (s *Session) UserID(ctx context.Context) (string, error) {
 }
 
 // Unavailable returns why the store could not be read, or nil.
-func (s *Session) Unavailable() error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.unavailable
-}
+func (s *Session) Unavailable() error { return s.unavailable }
 
 // Detached returns a context that does not end with the request, but after
 // limit: a browser that goes away must not stop a write.
@@ -181,7 +180,7 @@ func (s *Session) readUser(text string) {
 	}
 	now := time.Now()
 	if now.Unix() >= in.expires || s.idledOut(in, now) {
-		s.expire()
+		s.expire(in)
 		return
 	}
 	s.user = in.user

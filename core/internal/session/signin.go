@@ -11,9 +11,12 @@ import (
 // signIn is our part of a session.
 type signIn struct {
 	user     string
-	expires  int64 // Unix seconds: when the sign-in ends at the latest
+	expires  int64 // Unix seconds: when the sign-in ends at the latest, or ended
 	lastSeen int64 // Unix milliseconds, to the precision of touchEvery; in seconds, a session would end up to one too early
 }
+
+// ended is when a sign-in expires that has ended in a session that lives on.
+const ended = 0
 
 func (in signIn) String() string {
 	return strconv.FormatInt(in.expires, 36) + " " + strconv.FormatInt(in.lastSeen, 36) + " " + in.user
@@ -38,48 +41,62 @@ func parseSignIn(text string) (in signIn, ok bool) {
 var errAnswered = errors.New("the request has been answered already")
 
 // SignIn signs user in, under a new session token. The session keeps its
-// contents if it was anonymous or the same user's, and is emptied otherwise.
+// contents if they are the same user's or nobody's, and is emptied otherwise.
 func (s *Session) SignIn(ctx context.Context, user string) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.saved {
+	if s.answered() {
 		return errAnswered
 	}
 	m := s.manager
 	if err := m.scs.RenewToken(ctx); err != nil {
 		return err // the session is as it was
 	}
-	if s.user != "" && s.user != user {
-		if err := m.scs.Clear(ctx); err != nil {
-			return err
+	// Whose contents these are, the session says. This request may not have
+	// believed it: of two cookies we take none, and a LoadAndSave around us one.
+	if stored := m.scs.GetString(ctx, m.opts.Key); stored != "" {
+		if in, _ := parseSignIn(stored); in.user != user {
+			if err := m.scs.Clear(ctx); err != nil {
+				return err
+			}
 		}
 	}
 	now := time.Now()
 	m.scs.Put(ctx, m.opts.Key, signIn{user: user, expires: now.Add(m.scs.Lifetime).Unix(), lastSeen: now.UnixMilli()}.String())
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.saved {
+		return errAnswered // meanwhile, by an http.TimeoutHandler
+	}
 	s.user = user
 	return nil
+}
+
+func (s *Session) answered() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.saved
 }
 
 // SignOut ends the session in the store; Save then removes the cookie. In
 // connect mode there is no session to end.
 func (s *Session) SignOut(ctx context.Context) error {
-	if s.manager.connects() {
+	m := s.manager
+	if m.connects() {
 		return nil
+	}
+	var err error
+	forget := false
+	switch {
+	case s.unavailable != nil:
+		err, forget = s.unavailable, true
+	case m.scs.Token(s) == "":
+		forget = s.token != ""
+	default:
+		err = m.scs.Destroy(ctx)
+		forget = err != nil
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.user = ""
-	if s.unavailable != nil {
-		s.forget = true
-		return s.unavailable
-	}
-	if s.manager.scs.Token(s) == "" {
-		s.forget = s.token != ""
-		return nil
-	}
-	if err := s.manager.scs.Destroy(ctx); err != nil {
-		s.forget = true
-		return err
-	}
-	return nil
+	s.forget = s.forget || forget
+	return err
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/alexedwards/scs/v2"
 	"github.com/stretchr/testify/require"
 
+	"github.com/mxmconnect/mxmconnect/core"
 	"github.com/mxmconnect/mxmconnect/core/internal/session"
 )
 
@@ -106,4 +107,69 @@ func TestSlowSignInUnderTimeoutHandler(t *testing.T) {
 			require.Equal(t, "mxm:1", user)
 		}
 	}
+}
+
+// The application's session may outlive a sign-in. What the user left there is
+// not for the next one.
+func TestSignInAfterAnotherUsersHasEnded(t *testing.T) {
+	for user, want := range map[string]string{"mxm:1": "of mxm:1", "mxm:2": ""} {
+		t.Run(user, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				store := &watchedStore{Memory: core.NewMemory()}
+				sessions := applications(store)
+				m := manage(sessions, nil)
+				b := browser{}
+				signIn := func(user string) {
+					serve(m, b, func(_ http.ResponseWriter, r *http.Request) {
+						require.NoError(t, m.From(r.Context()).SignIn(r.Context(), user))
+					})
+				}
+				cart := func() (cart string) {
+					serve(m, b, func(_ http.ResponseWriter, r *http.Request) { cart = sessions.GetString(r.Context(), "cart") })
+					return cart
+				}
+				signIn("mxm:1")
+				serve(m, b, func(_ http.ResponseWriter, r *http.Request) { sessions.Put(r.Context(), "cart", "of mxm:1") })
+				time.Sleep(23 * time.Hour)
+				serve(m, b, func(_ http.ResponseWriter, r *http.Request) { require.NoError(t, sessions.RenewToken(r.Context())) })
+				time.Sleep(2 * time.Hour)
+				require.Equal(t, "of mxm:1", cart(), "the application's session lives on")
+				commits := store.commits.Load()
+				for range 3 {
+					id, _ := whoAmI(m, b)
+					require.Empty(t, id)
+				}
+				require.Equal(t, commits, store.commits.Load(), "that the sign-in has ended is written once")
+				signIn(user)
+				require.Equal(t, want, cart())
+			})
+		})
+	}
+}
+
+// Of two cookies we believe none, and the application's own LoadAndSave takes
+// the first. Its contents are not for another user.
+func TestSignInWithTwoCookiesUnderLoadAndSave(t *testing.T) {
+	sessions := applications(core.NewMemory())
+	m := manage(sessions, nil)
+	b := browser{}
+	do := func(r *http.Request, h http.HandlerFunc) {
+		w := httptest.NewRecorder()
+		sessions.LoadAndSave(m.Wrap(h)).ServeHTTP(w, r)
+		b.keep(w)
+	}
+	do(b.request("/"), func(_ http.ResponseWriter, r *http.Request) {
+		require.NoError(t, m.From(r.Context()).SignIn(r.Context(), "mxm:1"))
+		sessions.Put(r.Context(), "cart", "of mxm:1")
+	})
+	two := b.request("/")
+	two.AddCookie(&http.Cookie{Name: "session", Value: "another"})
+	do(two, func(_ http.ResponseWriter, r *http.Request) {
+		require.Equal(t, "of mxm:1", sessions.GetString(r.Context(), "cart"), "it is the first one's session")
+		require.NoError(t, m.From(r.Context()).SignIn(r.Context(), "mxm:2"))
+	})
+	do(b.request("/"), func(_ http.ResponseWriter, r *http.Request) {
+		require.Equal(t, "mxm:2", session.UserID(r.Context()))
+		require.Empty(t, sessions.GetString(r.Context(), "cart"))
+	})
 }
