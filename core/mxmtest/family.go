@@ -20,8 +20,8 @@ const (
 const keepDead = 16
 
 // family is everything that came from one login, or from one client-credentials
-// request. Refresh tokens are numbered, and those below the newest are spent, so
-// spent tokens take no memory.
+// request. Refresh tokens are numbered, and those below the newest are spent but
+// for a few, so spent tokens take no memory.
 type family struct {
 	id                  int
 	user, client, scope string
@@ -29,7 +29,9 @@ type family struct {
 
 	refresh        int       // number of the newest refresh token
 	refreshExpires time.Time // zero: there never was one
-	spentAt        time.Time // when the one before was spent
+	unspent        []int     // older ones that live, after AnotherPair
+	lastSpent      int       // the one that was spent last
+	spentAt        time.Time // and when
 
 	issued int      // number of the newest access token
 	access []access // oldest first
@@ -44,6 +46,15 @@ func (a *access) live(now time.Time) bool { return a.killed.IsZero() && now.Befo
 
 func (f *family) liveRefresh(now time.Time) bool {
 	return !f.revoked && now.Before(f.refreshExpires)
+}
+
+func (f *family) spent(n int) bool { return n < f.refresh && !slices.Contains(f.unspent, n) }
+
+func (f *family) spend(n int, now time.Time) {
+	f.lastSpent, f.spentAt = n, now
+	if n != f.refresh { // an older one; the newest is about to be an older one
+		f.unspent = append(slices.DeleteFunc(f.unspent, func(u int) bool { return u == n }), f.refresh)
+	}
 }
 
 // newest returns the newest access token if it lives.
@@ -112,7 +123,6 @@ func (s *Server) issueAccess(f *family, now time.Time) *access {
 
 func (s *Server) issueRefresh(f *family, now time.Time) {
 	f.refresh++
-	f.spentAt = now
 	f.refreshExpires = now.Add(s.settings.RefreshLifetime)
 }
 

@@ -168,7 +168,7 @@ func (s *Server) identify(r *Request) {
 	}
 	if f, kind, n := s.lookup(r.Token); f != nil {
 		r.UserID, r.Family = f.user, f.id
-		r.Spent = kind == refreshKind && n < f.refresh
+		r.Spent = kind == refreshKind && f.spent(n)
 	}
 }
 

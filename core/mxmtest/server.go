@@ -44,7 +44,10 @@ type Server struct {
 	sweepAt    int
 	codes      map[string]*code
 	rules      []*rule
-	log        []*Request
+
+	windowStart time.Time // of Settings.MetadataWindow
+	windowCalls int
+	log         []*Request
 }
 
 // NewServer starts a Server on a free port of 127.0.0.1. It panics if it cannot
@@ -157,6 +160,15 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	for _, f := range faults {
 		f(x)
 	}
+	if s.forgets(r) {
+		x.Cut()
+	}
 	x.Commit()
 	x.send(w)
+}
+
+func (s *Server) forgets(r *http.Request) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.settings.ForgetsCut && r.Context().Err() != nil
 }

@@ -27,6 +27,20 @@ const (
 	KillNone
 )
 
+// GraceAnswer is what the replay of a spent refresh token gets within
+// [Settings.Grace].
+type GraceAnswer int
+
+const (
+	// SamePair answers with the pair that the first use got. The default. An
+	// access token that is dead is replaced by a fresh one.
+	SamePair GraceAnswer = iota
+	// NewPair answers with another pair, and ends the one before.
+	NewPair
+	// AnotherPair answers with another pair, and the one before lives on.
+	AnotherPair
+)
+
 // Settings choose how the Server behaves where the contract leaves room, or where
 // a test needs another server. Change them with [Server.Configure].
 type Settings struct {
@@ -37,10 +51,11 @@ type Settings struct {
 	Reuse ReusePolicy
 
 	// Grace is how long the newest spent refresh token may be replayed after it
-	// was spent. The answer is the same new pair again, with a fresh access
-	// token if that one is dead, until the new refresh token is spent. Reuse
-	// decides about other replays. Zero means no grace.
-	Grace time.Duration
+	// was spent, until a token that it was exchanged for is spent. GraceAnswer
+	// says what a replay gets. Reuse decides about other replays. Zero means no
+	// grace.
+	Grace       time.Duration
+	GraceAnswer GraceAnswer
 
 	// LoserInvalidRequest answers invalid_request, and ends nothing, when the
 	// refresh token was spent by another request while this one was under way.
@@ -71,6 +86,22 @@ type Settings struct {
 	DateSkew time.Duration // added to the Date header of every answer
 	NoDate   bool          // leaves the Date header out
 
+	// MetadataAuth makes token-metadata want client_id and client_secret in the
+	// body. Otherwise it refuses a client that sends its secret.
+	MetadataAuth bool
+
+	// MetadataCalls is how many calls token-metadata takes within
+	// MetadataWindow, which begins with the first of them. It answers others with
+	// 429 and Retry-After, in whole seconds. Zero means any number.
+	MetadataCalls  int
+	MetadataWindow time.Duration // one minute unless set
+
+	NoExpiresIn bool // leaves expires_in out of token responses
+
+	// ForgetsCut makes the Server not process a request whose client has hung up
+	// before. Otherwise what has arrived is processed.
+	ForgetsCut bool
+
 	// KeepRequests bounds Requests: when more have arrived, the Server forgets
 	// the oldest half. 100,000 unless set.
 	KeepRequests int
@@ -82,6 +113,7 @@ func DefaultSettings() Settings {
 		CodeLifetime:    time.Minute,
 		AccessLifetime:  time.Hour,
 		RefreshLifetime: 180 * 24 * time.Hour,
+		MetadataWindow:  time.Minute,
 		KeepRequests:    100_000,
 	}
 }

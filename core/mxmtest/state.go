@@ -52,7 +52,7 @@ func (s *Server) IsLive(token string) bool {
 		return false
 	}
 	if kind == refreshKind {
-		return f.liveRefresh(now) && n == f.refresh
+		return f.liveRefresh(now) && !f.spent(n)
 	}
 	_, a := s.lookupAccess(token)
 	return a != nil && a.live(now)

@@ -23,7 +23,7 @@ type code struct {
 type tokenAnswer struct {
 	AccessToken  string `json:"access_token"`
 	TokenType    string `json:"token_type"`
-	ExpiresIn    int64  `json:"expires_in"`
+	ExpiresIn    *int64 `json:"expires_in,omitempty"`
 	RefreshToken string `json:"refresh_token,omitempty"`
 	Scope        string `json:"scope,omitempty"`
 }
@@ -133,18 +133,14 @@ func (s *Server) refresh(r *Request, c *client) Response {
 		return invalidGrant("the refresh token is unknown")
 	}
 	spentOnArrival := r.Spent
-	r.Spent = n < f.refresh
+	r.Spent = f.spent(n)
 	switch {
 	case !f.liveRefresh(now):
 		return invalidGrant("the refresh token was revoked or has expired")
 	case r.Spent && !spentOnArrival && s.settings.LoserInvalidRequest:
 		return refuse(r, http.StatusBadRequest, "invalid_request", "another request is using this refresh token")
-	case r.Spent && n == f.refresh-1 && now.Sub(f.spentAt) < s.settings.Grace:
-		a := f.newest(now)
-		if a == nil {
-			a = s.issueAccess(f, now)
-		}
-		return s.pair(f, a, true, now)
+	case r.Spent && n == f.lastSpent && now.Sub(f.spentAt) < s.settings.Grace:
+		return s.replayed(f, now)
 	case r.Spent:
 		if s.settings.Reuse == RevokeFamily {
 			f.revoke(now)
@@ -153,17 +149,41 @@ func (s *Server) refresh(r *Request, c *client) Response {
 	case !within(r.Form.Get("scope"), f.scope):
 		return refuse(r, http.StatusBadRequest, "invalid_scope", "more than was granted")
 	}
+	s.killRelated(f, now)
+	a := s.issueAccess(f, now)
+	if !s.settings.NoRotation {
+		f.spend(n, now)
+		s.issueRefresh(f, now)
+	}
+	return s.pair(f, a, !s.settings.NoRotation, now)
+}
+
+// replayed answers to a spent refresh token within the grace period.
+func (s *Server) replayed(f *family, now time.Time) Response {
+	switch s.settings.GraceAnswer {
+	case NewPair:
+		s.killRelated(f, now)
+		f.unspent = nil
+		s.issueRefresh(f, now)
+	case AnotherPair:
+		f.unspent = append(f.unspent, f.refresh)
+		s.issueRefresh(f, now)
+	default:
+		if a := f.newest(now); a != nil {
+			return s.pair(f, a, true, now)
+		}
+	}
+	return s.pair(f, s.issueAccess(f, now), true, now)
+}
+
+// killRelated kills the access tokens that a refresh ends.
+func (s *Server) killRelated(f *family, now time.Time) {
 	switch s.settings.Kill {
 	case PerLogin:
 		f.kill(now)
 	case PerUser:
 		s.each(f.client, f.user, func(f *family) { f.kill(now) })
 	}
-	a := s.issueAccess(f, now)
-	if !s.settings.NoRotation {
-		s.issueRefresh(f, now)
-	}
-	return s.pair(f, a, !s.settings.NoRotation, now)
 }
 
 // clientCredentials is RFC 6749 4.4. Its answer has no refresh token (4.4.3).
@@ -185,8 +205,10 @@ func (s *Server) pair(f *family, a *access, refresh bool, now time.Time) Respons
 	t := tokenAnswer{
 		AccessToken: s.mint(accessKind, f, a.n),
 		TokenType:   "Bearer",
-		ExpiresIn:   int64(a.expires.Sub(now) / time.Second),
 		Scope:       f.scope,
+	}
+	if !s.settings.NoExpiresIn {
+		t.ExpiresIn = new(int64(a.expires.Sub(now) / time.Second))
 	}
 	if refresh {
 		t.RefreshToken = s.mint(refreshKind, f, f.refresh)
