@@ -28,6 +28,7 @@ var mayImport = map[string][]string{
 	"ginmw":                    nil,
 	"echomw":                   nil,
 	"echomw/echov5":            nil,
+	"cmd/mxm":                  nil,
 }
 
 // What a package must never be built from, where the list of what it may is
@@ -42,6 +43,7 @@ var mustNotImport = map[string][]string{
 	"ginmw":                    {"github.com/labstack/", "github.com/redis/", "github.com/jackc/", "modernc.org/", module + "nethttpmw", module + "sessionstore/", "testing"},
 	"echomw":                   {"github.com/gin-gonic/", "github.com/labstack/echo/v5", "github.com/redis/", "github.com/jackc/", "modernc.org/", module + "sessionstore/", "testing"},
 	"echomw/echov5":            {"github.com/gin-gonic/", "github.com/labstack/echo/v4", "github.com/redis/", "github.com/jackc/", "modernc.org/", module + "sessionstore/", "testing"},
+	"cmd/mxm":                  {"github.com/gin-gonic/", "github.com/labstack/", "net/http/httptest", "testing"}, // the stores' drivers are for doctor
 }
 
 // The walls below core. A package's own files may import the standard library

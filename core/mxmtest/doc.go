@@ -18,6 +18,11 @@
 // [Server.Requests] returns what arrived and what the server decided,
 // [Server.Live] and [Server.IsLive] which tokens live now.
 //
+// A [Profile] describes a real server, and [Server.Apply] replays it. The command
+// mxm fake runs a Server alone:
+//
+//	go run github.com/mxmconnect/mxmconnect/cmd/mxm fake
+//
 // Endpoints:
 //
 //	GET  /oauth/authorize                          RFC 6749 4.1, RFC 7636, RFC 9207

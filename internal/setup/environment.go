@@ -7,6 +7,7 @@ import (
 	"crypto/rand"
 	"encoding/base64"
 	"errors"
+	"fmt"
 	"net"
 	"net/url"
 	"os"
@@ -63,12 +64,26 @@ func (e *Environment) Keys(variable string) (keys [][]byte) {
 	for _, part := range strings.Split(text, ",") {
 		key, err := decodeBase64(strings.TrimSpace(part))
 		if err != nil || len(key) != 32 {
-			e.Reject(variable, "must be base64 of 32 random bytes, or several separated by commas; make one with: openssl rand -base64 32")
+			e.Reject(variable, "must be base64 of 32 random bytes, or several separated by commas"+keyMistake(key, err)+"; make one with: openssl rand -base64 32")
 			return nil
 		}
 		keys = append(keys, key)
 	}
 	return keys
+}
+
+// keyMistake says what a key is instead, without showing it.
+func keyMistake(key []byte, err error) string {
+	twice, errTwice := decodeBase64(string(key))
+	switch {
+	case err != nil:
+		return ", and one is not base64"
+	case len(key) == 48: // of 64 hexadecimal digits, which base64 has, too
+		return ", and one looks like hexadecimal digits"
+	case errTwice == nil && len(twice) == 32:
+		return ", and one was encoded twice"
+	}
+	return fmt.Sprintf(", and one decodes to %d bytes", len(key))
 }
 
 // decodeBase64 takes both alphabets, padded or not, since tools differ.

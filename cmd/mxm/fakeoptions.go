@@ -3,9 +3,8 @@ package main
 import (
 	"errors"
 	"flag"
-	"fmt"
-	"io"
 	"net/url"
+	"os"
 	"strings"
 
 	"github.com/mxmconnect/mxmconnect/core/mxmtest"
@@ -21,14 +20,12 @@ type options struct {
 	settings   mxmtest.Settings
 }
 
-func parse(args []string, out io.Writer) (options, error) {
+func parseFake(args []string, s streams) (options, error) {
 	o := options{settings: mxmtest.DefaultSettings()}
 	o.settings.KeepRequests = 1000 // nobody can ask this process for them
 	var first, second credentials
 
-	f := flag.NewFlagSet("mxmtest", flag.ContinueOnError)
-	f.SetOutput(out)
-	f.Usage = func() {} // so that a wrong flag is one line
+	f := flag.NewFlagSet("fake", flag.ContinueOnError)
 	f.StringVar(&o.addr, "addr", "127.0.0.1:9090", "listen `address`; port 0 picks a free one")
 	f.StringVar(&o.base, "base-url", "", "base `URL` and issuer, if it is not http://ADDRESS")
 	f.StringVar(&first.id, "client-id", mxmtest.DefaultClientID, "client `ID`")
@@ -51,42 +48,38 @@ func parse(args []string, out io.Writer) (options, error) {
 	})
 	f.StringVar(&o.user, "user", "", "sign in this `user ID` at once instead of showing the sign-in page")
 
-	s := &o.settings
-	f.DurationVar(&s.CodeLifetime, "code-lifetime", s.CodeLifetime, "`lifetime` of an authorization code")
-	f.DurationVar(&s.AccessLifetime, "access-lifetime", s.AccessLifetime, "`lifetime` of an access token")
-	f.DurationVar(&s.RefreshLifetime, "refresh-lifetime", s.RefreshLifetime, "`lifetime` of a refresh token")
-	choice(f, "reuse", "what a spent refresh token ends, as a `policy`: revoke (the whole family) or plain (nothing)", "revoke", &s.Reuse,
+	p := &o.settings
+	f.Func("profile", "`FILE` of policies to replay, as mxm probe writes it", func(v string) error {
+		text, err := os.ReadFile(v)
+		if err != nil {
+			return err
+		}
+		profile, err := mxmtest.ParseProfile(text)
+		profile.Configure(p)
+		return err
+	})
+	f.DurationVar(&p.CodeLifetime, "code-lifetime", p.CodeLifetime, "`lifetime` of an authorization code")
+	f.DurationVar(&p.AccessLifetime, "access-lifetime", p.AccessLifetime, "`lifetime` of an access token")
+	f.DurationVar(&p.RefreshLifetime, "refresh-lifetime", p.RefreshLifetime, "`lifetime` of a refresh token")
+	choice(f, "reuse", "what a spent refresh token ends, as a `policy`: revoke (the whole family) or plain (nothing)", "revoke", &p.Reuse,
 		map[string]mxmtest.ReusePolicy{"revoke": mxmtest.RevokeFamily, "plain": mxmtest.Plain})
-	f.DurationVar(&s.Grace, "grace", 0, "how `long` the newest spent refresh token may be replayed for the same answer")
-	f.BoolVar(&s.LoserInvalidRequest, "loser-invalid-request", false, "answer invalid_request to the loser of two simultaneous refreshes")
-	choice(f, "kill", "whose access tokens a refresh kills, as a `scope`: login, user (and client) or none", "login", &s.Kill,
+	f.DurationVar(&p.Grace, "grace", 0, "how `long` the newest spent refresh token may be replayed for the same answer")
+	f.BoolVar(&p.LoserInvalidRequest, "loser-invalid-request", false, "answer invalid_request to the loser of two simultaneous refreshes")
+	choice(f, "kill", "whose access tokens a refresh kills, as a `scope`: login, user (and client) or none", "login", &p.Kill,
 		map[string]mxmtest.KillScope{"login": mxmtest.PerLogin, "user": mxmtest.PerUser, "none": mxmtest.KillNone})
-	f.BoolVar(&s.NoRotation, "no-rotation", false, "answer a refresh without a new refresh token")
-	f.BoolVar(&s.SingleLogin, "single-login", false, "let a login end the same user's earlier ones")
-	f.BoolVar(&s.Issuer, "iss", false, "send iss in the authorization response (RFC 9207)")
-	f.BoolVar(&s.Revocation, "revocation", false, "open the revocation endpoint (RFC 7009)")
+	f.BoolVar(&p.NoRotation, "no-rotation", false, "answer a refresh without a new refresh token")
+	f.BoolVar(&p.SingleLogin, "single-login", false, "let a login end the same user's earlier ones")
+	f.BoolVar(&p.Issuer, "iss", false, "send iss in the authorization response (RFC 9207)")
+	f.BoolVar(&p.Revocation, "revocation", false, "open the revocation endpoint (RFC 7009)")
 
-	err := f.Parse(args)
-	switch {
-	case errors.Is(err, flag.ErrHelp):
-		fmt.Fprint(out, "Runs a fake Musixmatch for tests and offline work. Prints its base URL and serves until interrupted.\n\n")
-		f.PrintDefaults()
-		return o, err
-	case err != nil:
-		fmt.Fprintln(out, "mxmtest: -h explains every flag")
+	if err := parse(f, args, s, fakeHelp); err != nil {
 		return o, err
 	}
 	switch {
-	case f.NArg() > 0:
-		err = fmt.Errorf("unexpected argument %q", f.Arg(0))
 	case first.id == "" || first.secret == "":
-		err = errors.New("-client-id and -client-secret must not be empty")
+		return o, usageError{errors.New("-client-id and -client-secret must not be empty")}
 	case second.id == first.id:
-		err = errors.New("-second-client must have another ID than the first")
-	}
-	if err != nil {
-		fmt.Fprintln(out, "mxmtest:", err)
-		return o, err
+		return o, usageError{errors.New("-second-client must have another ID than the first")}
 	}
 	o.clients = []credentials{first}
 	if second.id != "" {
