@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/mxmconnect/mxmconnect/core/internal/grant"
 	"github.com/mxmconnect/mxmconnect/core/internal/musixmatch"
 	"github.com/mxmconnect/mxmconnect/core/internal/seal"
 	"github.com/mxmconnect/mxmconnect/core/internal/session"
@@ -188,7 +189,8 @@ func (a *Auth) claimCallback(ctx context.Context, state string) (won bool, err e
 }
 
 // finishLogin exchanges the code, asks whose the tokens are, and stores them.
-// If it fails, the tokens are discarded and nothing has changed.
+// If it fails, the tokens are discarded and nothing has changed; only where a store
+// neither took nor returned them for certain are they left as they are.
 func (a *Auth) finishLogin(ctx context.Context, c callback) (*Login, *Error) {
 	t, err := a.musixmatch.Exchange(ctx, c.checked)
 	if err != nil {
@@ -218,7 +220,9 @@ func (a *Auth) finishLogin(ctx context.Context, c callback) (*Login, *Error) {
 		}
 		login.UserID, login.ReturnTo = who.Sub, a.returnTo(login.ReturnTo)
 	}
-	if err := a.grants.Put(ctx, who.Sub, t); err != nil {
+	if err := a.grants.Put(ctx, who.Sub, t); errors.Is(err, grant.ErrUnread) {
+		return nil, fail("callback", ErrUnavailable, err) // they may be stored, and in use
+	} else if err != nil {
 		return discard(ErrUnavailable, err)
 	}
 	return login, nil

@@ -37,14 +37,24 @@ func (m *scriptedMusixmatch) RoundTrip(r *http.Request) (*http.Response, error) 
 	}, nil
 }
 
-// failingGrants fails the writes for which broken says so.
+// failingGrants fails the writes for which broken says so, and then the reads.
 type failingGrants struct {
 	*Memory
 	broken func(key string) bool
+	unread bool // what follows a write that failed
+	failed bool
+}
+
+func (g *failingGrants) FindGrant(ctx context.Context, key string) (Record, bool, error) {
+	if g.unread && g.failed {
+		return Record{}, false, errDown
+	}
+	return g.Memory.FindGrant(ctx, key)
 }
 
 func (g *failingGrants) CommitGrant(ctx context.Context, key, old string, r Record) error {
 	if g.broken != nil && g.broken(key) {
+		g.failed = true
 		return errDown
 	}
 	return g.Memory.CommitGrant(ctx, key, old, r)
@@ -87,6 +97,13 @@ func TestFinishLogin(t *testing.T) {
 		"the grant cannot be stored": {
 			prepare: func(w *world) { w.store.broken = func(key string) bool { return strings.HasPrefix(key, "grant_") } },
 			want:    ErrUnavailable, asked: []string{"token", "token-metadata", "revoke"}, revoked: true,
+		},
+		"the grant may be stored": {
+			prepare: func(w *world) {
+				w.store.broken = func(key string) bool { return strings.HasPrefix(key, "grant_") }
+				w.store.unread = true
+			},
+			want: ErrUnavailable, asked: []string{"token", "token-metadata"},
 		},
 		"the claim cannot be stored": {
 			prepare: func(w *world) { w.store.broken = func(key string) bool { return strings.HasPrefix(key, "claim_") } },

@@ -12,7 +12,8 @@ import (
 
 // Put keeps the tokens of a new login as the user's grant, over whatever is
 // there. A store that failed may have stored them all the same; that is found out
-// by reading back, so an error means that it did not, or that nobody knows.
+// by reading back, so an error means that it did not, or that nobody knows:
+// then it wraps [ErrUnread].
 func (m *Manager) Put(ctx context.Context, sub string, t *musixmatch.Tokens) error {
 	gr := grant{
 		Sub: sub, GrantID: seal.RandomString(), Status: statusLive,

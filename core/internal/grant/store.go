@@ -3,6 +3,7 @@ package grant
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/mxmconnect/mxmconnect/core/internal/seal"
@@ -74,6 +75,9 @@ func (f *flight) tryWrite(next grant) (version string, out writeResult, err erro
 	return version, out, err
 }
 
+// ErrUnread is a write that failed and could not be read back: it may have taken place.
+var ErrUnread = errors.New("the store could not be read after a write that failed")
+
 // replace commits gr over the version old. If the store's answer is lost, it
 // reads back and compares.
 func (g *records) replace(ctx context.Context, old string, gr grant) (version string, out writeResult, err error) {
@@ -90,7 +94,7 @@ func (g *records) replace(ctx context.Context, old string, gr grant) (version st
 	defer cancel()
 	switch stored, at, found, findErr := g.find(second, gr.Sub); {
 	case findErr != nil:
-		return version, writeFailed, err
+		return version, writeFailed, fmt.Errorf("%w: %w", ErrUnread, err)
 	case at == version:
 		return version, writeDone, nil
 	case found && stored.same(gr): // resealed since

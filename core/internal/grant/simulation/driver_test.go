@@ -126,7 +126,7 @@ func (p *process) login(ctx context.Context, u *user) error {
 	if err == nil {
 		err = p.grants.Put(ctx, u.id, t)
 	}
-	if err != nil {
+	if err != nil && !errors.Is(err, grant.ErrUnread) {
 		server.Revoke(ctx, c.refresh)
 	}
 	return err
