@@ -62,6 +62,10 @@ func (f *flight) cache(gr grant) *served {
 	return s
 }
 
+// unheard is how long a token is believed to be fresh by a clock of ours that
+// may be wrong, so that it is judged anew soon after the server has said the time.
+const unheard = time.Second
+
 // serve prepares the grant's access token for callers; nil if it has none.
 func (m *Manager) serve(e *entry, gr grant) *served {
 	if gr.Access == "" {
@@ -72,6 +76,9 @@ func (m *Manager) serve(e *entry, gr grant) *served {
 	s.fresh = min(m.intentLease, left-m.window(max(gr.ExpiresIn, shortestLife), e.early))
 	if gr.Refresh == "" {
 		s.fresh = min(m.intentLease, left)
+	}
+	if _, known := m.server.Now(); !known {
+		s.fresh = min(s.fresh, unheard)
 	}
 	if old := e.cached.Load(); old != nil && old.generation == gr.Generation && old.token.AccessToken == gr.Access {
 		s.token = old.token
@@ -93,7 +100,7 @@ func (f *flight) serveFor(s *served, d time.Duration) *served {
 // learnTime lets the server say what time it is, if it has not yet. Until then
 // our own clock would decide whether a token from before this process is
 // believed, and that clock may be wrong. Without an answer within a second the
-// token is served; a 401 corrects it. If our clock says that a refresh is due, a
+// token is served for another; a 401 corrects it. If our clock says that a refresh is due, a
 // connection for it is dialled meanwhile.
 func (f *flight) learnTime() {
 	m := f.m

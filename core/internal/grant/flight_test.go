@@ -56,6 +56,24 @@ func TestSuspensionEndsTheCache(t *testing.T) {
 	})
 }
 
+// Without an answer a clock of ours says that a token lives. It is believed for a
+// second, since the server may say the time any moment.
+func TestClockOfOursIsBelievedForAMoment(t *testing.T) {
+	onBench(t, func(b *bench) {
+		b.m = b.instance()
+		b.fake.unheard.Store(true)
+		b.fake.ahead.Store(-int64(2 * life))
+		b.look = func(string, bool) (bool, error) { return false, errors.New("down") }
+		time.Sleep(life)
+		require.Equal(t, "a1", b.token())
+		require.NotNil(t, b.m.Cached(user))
+		b.fake.unheard.Store(false)
+		b.fake.ahead.Store(0)
+		time.Sleep(time.Second)
+		require.Equal(t, "a2", b.token())
+	})
+}
+
 // A rejected token that is active is no reason for a refresh; one that is dead is
 // replaced, long before its end.
 func TestReplace(t *testing.T) {

@@ -72,6 +72,7 @@ type fakeServer struct {
 	introspect func(access string) (musixmatch.Introspection, error)
 	revoke     func(refresh string)
 	ahead      atomic.Int64 // so far its clock is believed to be ahead of its Date
+	unheard    atomic.Bool  // it has not said the time yet
 	shut       atomic.Int32 // how often nothing was sent, because it was too late
 }
 
@@ -95,7 +96,7 @@ func (s *fakeServer) Revoke(_ context.Context, refresh string) {
 }
 
 func (s *fakeServer) Now() (time.Time, bool) {
-	return time.Now().Add(time.Duration(s.ahead.Load())), true
+	return time.Now().Add(time.Duration(s.ahead.Load())), !s.unheard.Load()
 }
 
 type fakeConn struct {
