@@ -1,6 +1,7 @@
 package simulation_test
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 	"time"
@@ -35,23 +36,26 @@ func (w *world) holder(c *coin) (who string, p *process) {
 	return "", nil
 }
 
-// presents is asked when a process is about to present c to the server. w.mu is held.
-func (w *world) presents(p *process, c *coin) {
+// presents is asked when a process is about to present c to the server. It returns
+// what excuses that. w.mu is held.
+func (w *world) presents(p *process, c *coin) (excuse string) {
 	w.count("refresh requests")
 	w.log(p, "presents %s", c)
 	p.presented, w.presentedAt = time.Now(), time.Now()
 	if c == nil {
-		return
+		return ""
 	}
 	c.presented++
 	f := c.family
 	if !c.spent || f.destroyed {
-		return
+		return ""
 	}
 	w.count("replays")
+	excuse = w.excuse(f)
 	if who, _ := w.holder(f.last()); who != "" {
-		w.wrong("I1", w.excuse(f), "%s presents %s while %s holds its live successor %s", p, c, who, f.last())
+		w.wrong("I1", excuse, "%s presents %s while %s holds its live successor %s", p, c, who, f.last())
 	}
+	return excuse
 }
 
 // judgeRotation looks at a refresh that succeeds. w.mu is held.
@@ -79,7 +83,9 @@ func (w *world) replayed(f *family, x *exchange) {
 		w.log(x.p, "server: family f%d is revoked, nobody held it: %s", f.id, f.cause)
 		return
 	}
-	excuse := w.excuse(f)
+	// A holder may wake up while the request is on its way: what excused its
+	// sender when it was sent does so still.
+	excuse := cmp.Or(x.excuse, w.excuse(f))
 	if now.Sub(x.sent) > x.p.lease() && !(x.stuck && !x.p.dead && x.p.stoppedBetween(x.sent, now) == 0) {
 		excuse = "a request landed more than a lease after it was sent"
 	}

@@ -102,7 +102,7 @@ func (w *world) judgeServed(p *process, u *user, a *access) {
 		if c := a.family.last(); c.access == a.value && slices.Contains(c.holders, p) && p.refreshed[u].Before(c.received) {
 			excuse = "it is what the flight ends with, which was held up after the answer"
 		}
-		if !p.heard && w.profile.slow > 0 {
+		if !p.heard && (w.profile.slow > 0 || p.stoppedBetween(p.clock.start, now) > 0) {
 			excuse = "nobody has told it the time"
 		}
 		w.wrong("I9", excuse, "%s hands out a token of %s that has expired %s ago", p, u, now.Sub(a.expires))

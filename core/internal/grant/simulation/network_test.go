@@ -71,6 +71,7 @@ type exchange struct {
 
 	sent           time.Time         // when the process came to the first write
 	began          musixmatch.Moment // then, on its clocks
+	excuse         string            // for presenting a spent token
 	spentOnArrival bool
 	heard          bool // its process knew the server's clock
 	issued         *coin
@@ -166,8 +167,9 @@ func (c *conn) Send(may func() bool) <-chan musixmatch.Answer {
 	}
 	c.sent = true
 	w.asks(c.p)
-	w.presents(c.p, c.coin)
+	excuse := w.presents(c.p, c.coin)
 	x := c.p.exchange(refreshing, c.coin, c.user)
+	x.excuse = excuse
 	w.background.Go(func() { x.post(c) })
 	return c.answers
 }
@@ -294,6 +296,12 @@ func (x *exchange) post(c *conn) {
 		w.note(x.p, "net: answer lost, "+how, "the answer to %s is lost: %s", x.coin, how)
 		time.Sleep(back)
 		switch how {
+		case "silence":
+			if issued != nil {
+				w.mu.Lock()
+				x.p.owed = time.Now()
+				w.mu.Unlock()
+			}
 		case "reset":
 			c.answer(x, failure(lost(errReset)))
 		case "502":

@@ -32,6 +32,7 @@ type process struct {
 	// Guarded by w.mu.
 	dead       bool
 	presented  time.Time // when it last presented a refresh token
+	owed       time.Time // when an answer with tokens was last lost without a sign
 	heard      bool      // it has had an answer of Musixmatch, and so knows the time there
 	resume     time.Time // stopped until then
 	stops      []stop
@@ -234,9 +235,17 @@ func (p *process) deploy() {
 	w.mu.Lock()
 	crashed := p.dead
 	if !crashed {
-		// One that has announced a refresh sees the answer through, the others need
-		// not wait for more than the looks under way.
-		if took := time.Since(began); err != nil || took > 2*p.timeout || !busy && took > p.timeout {
+		// One that has announced a refresh sees the answer through, and waits longer
+		// while token-metadata says that there is one. The others need not wait for
+		// more than the looks under way.
+		most := p.timeout
+		if busy {
+			most = 2 * p.timeout
+		}
+		if p.owed.After(began.Add(-3 * p.timeout)) {
+			most = 3*p.timeout + 2*time.Second
+		}
+		if took := time.Since(began); err != nil || took > most {
 			w.wrong("I8", "", "%s takes %s to close, busy %t: %v", p, took, busy, err)
 		}
 		p.dead = true

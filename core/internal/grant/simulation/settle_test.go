@@ -14,7 +14,10 @@ import (
 // settle waits until every grant has come to an end: for longer than a token
 // is cached, every instance has an answer and none is in doubt.
 func (w *world) settle() {
-	deadline := time.Now().Add(w.endsWithin())
+	w.mu.Lock()
+	within := w.endsWithin()
+	w.mu.Unlock()
+	deadline := time.Now().Add(within)
 	intents := make([]string, len(w.users))
 	for good, n := 0, 0; good < 4; n++ {
 		w.mu.Lock()
@@ -63,7 +66,7 @@ func (w *world) settle() {
 		}
 		over := time.Now().After(deadline) && good == 0
 		if over {
-			w.wrong("I5", "", "there is no end %s after the last fault: %s", w.endsWithin(), strings.Join(open, "; "))
+			w.wrong("I5", "", "there is no end %s after the last fault: %s", within, strings.Join(open, "; "))
 		}
 		w.mu.Unlock()
 		if over {

@@ -203,9 +203,18 @@ func (w *world) printTrace() string {
 
 // endsWithin is how long after the last fault every grant must have come to an
 // end. An intent without a lease, of an older release, is left alone for 16 leases.
+// A token that nothing can be found out about is tried ever more rarely, up to an
+// hour apart. w.mu is held.
 func (w *world) endsWithin() time.Duration {
+	within, lease := 25*time.Minute, w.longest*3/2
 	if w.profile.formats {
-		return 25*time.Minute + 16*w.longest*3/2
+		within += 16 * lease
 	}
-	return 25 * time.Minute
+	pause := time.Duration(0)
+	for _, u := range w.users {
+		if in := u.slot.now().content.Intent; in != nil {
+			pause = max(pause, min(lease<<min(in.Attempt-1, 10), time.Hour))
+		}
+	}
+	return within + pause
 }
