@@ -149,8 +149,12 @@ func (t *appToken) renew(ctx context.Context, a *Auth) (*oauth2.Token, error) {
 	if time.Now().Before(t.retryAt) {
 		return nil, fail("app token", ErrUnavailable, errBackedOff)
 	}
+	if a.grants.Paused() > 0 {
+		return nil, fail("app token", ErrUnavailable, grant.ErrPaused)
+	}
 	began := time.Now()
 	got, err := a.musixmatch.ClientCredentials(ctx, t.scopes)
+	a.grants.Heed(err)
 	if err == nil && got.Scope != "" && !grant.Covers(got.Scope, t.key) {
 		err = errors.New("fewer scopes were granted than asked for") // never assumed: RFC 6749 section 3.3
 	}
@@ -166,7 +170,7 @@ func (t *appToken) renew(ctx context.Context, a *Auth) (*oauth2.Token, error) {
 		life:  life,
 	}
 	t.cached.Store(s)
-	a.emit(ctx, Event{Kind: EventAppToken, Took: time.Since(began)})
+	a.emitAside(ctx, Event{Kind: EventAppToken, Took: time.Since(began)})
 	return s.token, nil
 }
 
@@ -188,6 +192,6 @@ func (t *appToken) failed(ctx context.Context, a *Auth, began time.Time, err err
 		}
 	}
 	t.retryAt = time.Now().Add(wait)
-	a.emit(ctx, Event{Kind: EventAppToken, Reason: reason, Err: err, Took: time.Since(began)})
+	a.emitAside(ctx, Event{Kind: EventAppToken, Reason: reason, Err: err, Took: time.Since(began)})
 	return fail("app token", outcome, err)
 }

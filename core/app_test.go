@@ -1,8 +1,10 @@
 package core_test
 
 import (
+	"context"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -119,6 +121,24 @@ func TestAppToken(t *testing.T) {
 				require.Equal(t, 401, resp.StatusCode)
 			}
 			require.Len(t, w.grants(), 1)
+		},
+		"who hears of a failure may ask for the token": func(t *testing.T, w *world, _ *instance) {
+			var a *instance
+			var waited time.Duration
+			a = w.start(func(c *core.Config) {
+				c.OnEvent = func(ctx context.Context, _ core.Event) {
+					began := time.Now()
+					_, err := a.AppTokenSource(ctx).Token()
+					require.ErrorIs(t, err, core.ErrUnavailable)
+					waited = time.Since(began)
+				}
+			})
+			w.srv.Fail(mxmtest.Token, mxmtest.Status(503, "", time.Minute), mxmtest.Always())
+			_, err := a.AppTokenSource(t.Context()).Token()
+			require.ErrorIs(t, err, core.ErrUnavailable)
+			synctest.Wait()
+			require.Positive(t, waited)
+			require.Less(t, waited, time.Second)
 		},
 		"after Close": func(t *testing.T, w *world, a *instance) {
 			require.NoError(t, a.Close(t.Context()))

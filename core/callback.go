@@ -145,6 +145,9 @@ func (a *Auth) finishCallback(w http.ResponseWriter, s *session.Session, c callb
 	case <-ctx.Done():
 		return unavailable(errBusy)
 	}
+	if err := a.unpaused(ctx); err != nil {
+		return unavailable(err)
+	}
 	switch won, err := a.claimCallback(ctx, c.state); {
 	case err != nil:
 		return unavailable(err)
@@ -193,6 +196,7 @@ func (a *Auth) claimCallback(ctx context.Context, state string) (won bool, err e
 // neither took nor returned them for certain are they left as they are.
 func (a *Auth) finishLogin(ctx context.Context, c callback) (*Login, *Error) {
 	t, err := a.musixmatch.Exchange(ctx, c.checked)
+	a.grants.Heed(err)
 	if err != nil {
 		return nil, fail("callback", loginOutcome(err), err)
 	}
@@ -228,11 +232,33 @@ func (a *Auth) finishLogin(ctx context.Context, c callback) (*Login, *Error) {
 	return login, nil
 }
 
+// unpaused waits until Musixmatch, which has asked this client to wait, wants calls
+// again. It fails at once if that is not soon.
+func (a *Auth) unpaused(ctx context.Context) error {
+	wait := a.grants.Paused()
+	if wait > callbackTimeout/2 {
+		return grant.ErrPaused
+	}
+	if wait == 0 {
+		return nil
+	}
+	select {
+	case <-time.After(wait):
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
 // identify asks whose a token is that was issued a moment ago. It asks three
 // times: token-metadata may lag behind or be busy, and the code is spent.
 func (a *Auth) identify(ctx context.Context, access string) (musixmatch.Introspection, error) {
 	for wait := 250 * time.Millisecond; ; wait *= 4 {
+		if err := a.unpaused(ctx); err != nil {
+			return musixmatch.Introspection{}, err
+		}
 		who, err := a.musixmatch.Introspect(ctx, access)
+		a.grants.Heed(err)
 		var call *musixmatch.CallError
 		again := errors.As(err, &call) && call.Temporary()
 		if err == nil && !who.Active {

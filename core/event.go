@@ -122,6 +122,12 @@ func (a *Auth) warnOnce(once *sync.Once, r *http.Request, problem string, attrs 
 	})
 }
 
+// emitAside is emit for an event of a token that others wait for. It waits for a
+// moment only, since who takes the event may ask for that token.
+func (a *Auth) emitAside(ctx context.Context, e Event) {
+	a.grants.Tell(func() { a.emit(ctx, e) })
+}
+
 // userHash returns how a user appears in events and logs.
 func (a *Auth) userHash(sub string) string {
 	if sub == "" {

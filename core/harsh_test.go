@@ -29,6 +29,29 @@ func TestHarsherWorld(t *testing.T) {
 	}
 }
 
+// paused provokes a 429, after which nothing is asked of the server for two minutes.
+func paused(provoke func(t *testing.T, w *world, a *instance)) func(t *testing.T, w *world) {
+	return func(t *testing.T, w *world) {
+		a := w.start()
+		w.signIn(a)
+		untilDue()
+		provoke(t, w, a)
+		w.srv.ResetRequests()
+		for end := time.Now().Add(100 * time.Second); time.Now().Before(end); time.Sleep(10 * time.Second) {
+			a.TokenSource(t.Context(), alice).Token()
+			require.ErrorIs(t, a.Verify(t.Context(), alice), core.ErrUnavailable)
+			_, err := a.AppTokenSource(t.Context(), "another").Token()
+			require.ErrorIs(t, err, core.ErrUnavailable)
+			require.ErrorIs(t, w.tryToLogIn(a), core.ErrUnavailable)
+		}
+		for _, r := range w.srv.Requests() {
+			require.NotContains(t, []mxmtest.Endpoint{mxmtest.Token, mxmtest.Metadata}, r.Endpoint)
+		}
+		time.Sleep(time.Minute)
+		require.NoError(t, w.tryToLogIn(a))
+	}
+}
+
 var harshServer = tests{
 	"token-metadata knows a new token late: an import spends no second token": func(t *testing.T, w *world) {
 		a := w.start()
@@ -112,6 +135,19 @@ var harshServer = tests{
 		}
 		require.Len(t, w.srv.Requests(), before, "not a call of any kind until then")
 	},
+	"a 429 is about the client, also as the answer to a code": paused(func(t *testing.T, w *world, a *instance) {
+		w.srv.Fail(mxmtest.Token, mxmtest.Status(429, `{}`, 2*time.Minute))
+		require.Error(t, w.tryToLogIn(a))
+	}),
+	"a 429 is about the client, also when it is asked who signs in": paused(func(t *testing.T, w *world, a *instance) {
+		w.srv.Fail(mxmtest.Metadata, mxmtest.Status(429, `{}`, 2*time.Minute))
+		require.Error(t, w.tryToLogIn(a))
+	}),
+	"a 429 is about the client, also as the answer to the application": paused(func(t *testing.T, w *world, a *instance) {
+		w.srv.Fail(mxmtest.Token, mxmtest.Status(429, `{}`, 2*time.Minute))
+		_, err := a.AppTokenSource(t.Context()).Token()
+		require.ErrorIs(t, err, core.ErrUnavailable)
+	}),
 	"no promise is stretched by a Retry-After": func(t *testing.T, w *world) {
 		a, b := w.start(), w.start()
 		w.signIn(a)

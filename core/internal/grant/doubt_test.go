@@ -191,11 +191,11 @@ func TestServerIsGivenTheTimeItAsksFor(t *testing.T) {
 // A 429 that does not say for how long is heeded, too.
 func TestTooManyRequests(t *testing.T) {
 	onBench(t, func(b *bench) {
-		b.m.heed(&musixmatch.CallError{Status: 503})
-		require.Zero(t, b.m.paused())
-		b.m.heed(&musixmatch.CallError{Status: 429})
-		require.Equal(t, 5*time.Second, b.m.paused())
-		b.m.heed(&musixmatch.CallError{Status: 429, RetryAfter: time.Minute})
-		require.Equal(t, time.Minute, b.m.paused())
+		b.m.Heed(&musixmatch.CallError{Status: 503})
+		require.Zero(t, b.m.Paused())
+		b.m.Heed(&musixmatch.CallError{Status: 429})
+		require.Equal(t, 5*time.Second, b.m.Paused())
+		b.m.Heed(&musixmatch.CallError{Status: 429, RetryAfter: time.Minute})
+		require.Equal(t, time.Minute, b.m.Paused())
 	})
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -252,6 +253,19 @@ func TestLateAnswer(t *testing.T) {
 		require.Equal(t, "live 1", b.list(&b.writes)[0])
 		require.Equal(t, "live 1", b.list(&b.writes)[1], "the intent is renewed, so that nobody takes over")
 	})
+	onBench(t, func(b *bench) { // also when somebody has given the grant up meanwhile
+		b.due()
+		b.post = func(_ int, rotate func() musixmatch.Answer) musixmatch.Answer {
+			a := rotate()
+			time.Sleep(50 * time.Second)
+			b.put(func(gr *grant) { gr.Status, gr.Reason, gr.Intent = statusReconnect, ReasonLostResponse, nil })
+			time.Sleep(30 * time.Second)
+			return a
+		}
+		require.Equal(t, "a2", b.token())
+		require.Equal(t, []string{"r1"}, b.list(&b.posts))
+		require.Equal(t, statusLive, b.stored().Status)
+	})
 	onBench(t, func(b *bench) { // but not for ever
 		b.due()
 		began, gaveUp := time.Now(), time.Duration(0)
@@ -367,6 +381,7 @@ func TestReports(t *testing.T) {
 		q.add(func() { time.Sleep(time.Minute); got = append(got, 1) }, false)
 		require.Equal(t, nearby, time.Since(began))
 		q.add(func() { got = append(got, 2); panic("a defect of the application") }, false)
+		q.add(func() { runtime.Goexit() }, false)
 		q.add(func() { got = append(got, 3) }, false)
 		began = time.Now()
 		q.flush(t.Context())

@@ -227,12 +227,13 @@ func (f *flight) renew(attempt int) bool {
 	if out != writeConflict {
 		return true
 	}
-	gr, version := f.gr, f.version
+	mine, version := f.gr, f.version
 	if _, err := f.read(); err != nil || f.e.attempts.of(f.gr.Intent) != nil {
 		return true
 	}
-	f.gr, f.version = gr, version
-	return false
+	marked := f.gr.Status == statusReconnect && f.gr.Generation == mine.Generation && f.gr.GrantID == mine.GrantID
+	f.gr, f.version = mine, version
+	return marked // too early: the answer goes over the mark
 }
 
 // answered goes on by what came of the POST.
@@ -250,7 +251,7 @@ func (f *flight) answered(a musixmatch.Answer, own *ownIntent, began musixmatch.
 	if a.Err == nil {
 		return f.salvage(a.Tokens, took)
 	}
-	f.m.heed(a.Err)
+	f.m.Heed(a.Err)
 	switch {
 	case call.Temporary():
 		f.failed(ReasonUnavailable, a.Err, took)

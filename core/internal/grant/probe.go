@@ -79,8 +79,8 @@ func (m *Manager) introspect(ctx context.Context, access string) (musixmatch.Int
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(m.live, cancel)()
-	if m.paused() > 0 {
-		return musixmatch.Introspection{}, errPaused
+	if m.Paused() > 0 {
+		return musixmatch.Introspection{}, ErrPaused
 	}
 	select {
 	case m.probeSem <- struct{}{}:
@@ -95,7 +95,7 @@ func (m *Manager) introspect(ctx context.Context, access string) (musixmatch.Int
 // waits for them. It queues behind nobody, and Close does not end it.
 func (m *Manager) introspectNow(ctx context.Context, access string) (musixmatch.Introspection, error) {
 	in, err := m.server.Introspect(ctx, access)
-	m.heed(err)
+	m.Heed(err)
 	if err == nil && in.Dated {
 		m.dated.note(in.Date, m.now())
 	}

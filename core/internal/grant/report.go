@@ -52,7 +52,7 @@ const (
 )
 
 // reports hands reports on, one after the other and in order. Whoever takes them
-// may be slow, panic, or ask for the token that the report is about.
+// may be slow, panic, end its goroutine, or ask for the token that the report is about.
 type reports struct {
 	mu      sync.Mutex
 	waiting []func()
@@ -92,10 +92,16 @@ func (q *reports) add(take func(), essential bool) {
 }
 
 func (q *reports) run() {
+	ended := true
+	defer func() {
+		if ended { // by runtime.Goexit in who takes a report
+			go q.run()
+		}
+	}()
 	for {
 		q.mu.Lock()
 		if len(q.waiting) == 0 {
-			q.running = false
+			q.running, ended = false, false
 			close(q.idle)
 			q.mu.Unlock()
 			return
@@ -122,6 +128,10 @@ func (q *reports) flush(ctx context.Context) {
 	case <-ctx.Done():
 	}
 }
+
+// Tell calls take after what was reported before, on another goroutine. It waits a
+// moment for it.
+func (m *Manager) Tell(take func()) { m.reports.add(take, false) }
 
 func (m *Manager) tell(ctx context.Context, r Report) {
 	m.reports.add(func() { m.report(ctx, r) }, r.Kind == Lost || r.Kind == Repaired)

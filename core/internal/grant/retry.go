@@ -44,7 +44,7 @@ func (f *flight) refuse(cause error) step {
 
 // tooEarly is how long no POST may be made yet: after failures of this grant,
 // or because the server has asked this client to wait.
-func (f *flight) tooEarly() time.Duration { return max(f.e.retryAt-f.m.now(), f.m.paused()) }
+func (f *flight) tooEarly() time.Duration { return max(f.e.retryAt-f.m.now(), f.m.Paused()) }
 
 // backOff waits, longer after every failure, with the doubt kept.
 func (f *flight) backOff() (ended bool) {
@@ -71,11 +71,12 @@ func (f *flight) failed(reason string, err error, took time.Duration) {
 	f.tell(Report{Kind: RefreshFailed, Reason: reason, Err: err, Took: took})
 }
 
-var errPaused = errors.New("the server has asked this client to wait")
+// ErrPaused is the error of a call that is not made because the server wants none yet.
+var ErrPaused = errors.New("the server has asked this client to wait")
 
-// heed takes note of a server that asks us to wait: that is about this client,
-// not about one grant.
-func (m *Manager) heed(err error) {
+// Heed takes note of a server that asks us to wait: that is about this client,
+// not about one grant. Another error, or nil, changes nothing.
+func (m *Manager) Heed(err error) {
 	var call *musixmatch.CallError
 	if !errors.As(err, &call) {
 		return
@@ -89,7 +90,7 @@ func (m *Manager) heed(err error) {
 	}
 }
 
-// paused is how long the server still wants no call of this client.
-func (m *Manager) paused() time.Duration {
+// Paused is how long the server still wants no call of this client.
+func (m *Manager) Paused() time.Duration {
 	return max(0, time.Duration(m.pausedUntil.Load())-m.now())
 }
