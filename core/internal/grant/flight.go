@@ -55,7 +55,7 @@ type flight struct {
 	asked      bool // the rejected token has been introspected: inactive
 	conflicts  int
 	outlived   bool // the tokens of a refresh had expired before they were stored
-	inTheDark  int  // replays that were made because nothing could be found out
+	inTheDark  int  // the first attempt about which nothing could be found out; 0: none
 	dialing    *dialing
 	slots      []semaphore // held at the moment
 	after      []func()    // what is left to do when the waiters have been served
@@ -93,8 +93,8 @@ func (m *Manager) token(ctx context.Context, sub, rejected string) result {
 		if res.err == nil && res.served.token.AccessToken == rejected && (res.verdict == noVerdict || f.rejected != rejected) {
 			continue // the flight was not about this token: now begin one that is
 		}
-		if res.verdict == noAnswer && rejected == "" && m.clock.Since(res.served.at) >= res.served.valid {
-			continue // it was about a 401, and nobody could say anything about a token that has expired
+		if res.verdict != noVerdict && rejected == "" && m.clock.Since(res.served.at) >= res.served.valid {
+			continue // it was about a 401, and the token has expired since
 		}
 		return res
 	}

@@ -108,6 +108,24 @@ func TestReplaceBesideAnotherFlight(t *testing.T) {
 	})
 }
 
+// Who waited for a flight about a 401 does not get the token of which it was said
+// to be active, if the machine was suspended meanwhile.
+func TestTokenThatExpiredWhileItWasAskedAbout(t *testing.T) {
+	onBench(t, func(b *bench) {
+		time.Sleep(life - 2*time.Minute)
+		b.look = func(string, bool) (bool, error) {
+			time.Sleep(time.Second)
+			b.fake.ahead.Store(int64(3 * time.Minute))
+			b.ahead = 3 * time.Minute
+			return true, nil
+		}
+		b.store.slow = slowStore / 2
+		go func() { _, _ = b.m.Replace(b.ctx, user, "a1") }()
+		synctest.Wait()
+		require.Equal(t, "a2", b.token())
+	})
+}
+
 // A rejected token that is due is refreshed without a question.
 func TestReplaceOfATokenThatIsDue(t *testing.T) {
 	onBench(t, func(b *bench) {
@@ -369,6 +387,28 @@ func TestInTheDark(t *testing.T) {
 			pause := at[i] - at[i-1]
 			require.InDelta(t, min(lease<<(i-1), longestPause), pause, float64(30*time.Second), i)
 		}
+	})
+}
+
+// An attempt that comes to nothing because the store cannot be written makes no
+// pause longer.
+func TestInTheDarkWithAStoreThatFails(t *testing.T) {
+	onBench(t, func(b *bench) {
+		time.Sleep(life)
+		b.post = func(n int, rotate func() musixmatch.Answer) musixmatch.Answer {
+			if n == 1 {
+				b.store.fault = func(func() error) error { return errors.New("down") }
+				return lost
+			}
+			return rotate()
+		}
+		got := make(chan string)
+		go func() { got <- b.token() }()
+		time.Sleep(20 * time.Minute)
+		b.store.fault = nil
+		began := time.Now()
+		require.Equal(t, "a2", <-got)
+		require.Less(t, time.Since(began), 2*lease)
 	})
 }
 

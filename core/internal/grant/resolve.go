@@ -93,8 +93,11 @@ func (f *flight) resolveBlind() step {
 	if f.gr.Intent == nil {
 		return f.find // what looked like a refresh of nobody was none
 	}
-	lease := f.m.leaseOf(f.gr.Intent)
-	due := f.e.attempts.wrote + max(lease, min(lease<<min(f.inTheDark, 10), longestPause))
+	lease, attempt := f.m.leaseOf(f.gr.Intent), f.gr.Intent.Attempt
+	if f.inTheDark == 0 || f.inTheDark > attempt {
+		f.inTheDark = attempt
+	}
+	due := f.e.attempts.wrote + max(lease, min(lease<<min(attempt-f.inTheDark, 10), longestPause))
 	if f.e.attempts.of(f.gr.Intent) == nil {
 		due = f.e.watch.since + 4*lease
 	}
@@ -106,7 +109,6 @@ func (f *flight) resolveBlind() step {
 			return next // somebody may have signed in or disconnected
 		}
 		if left <= f.m.intentLease {
-			f.inTheDark++
 			return f.announce
 		}
 	}

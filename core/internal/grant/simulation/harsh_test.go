@@ -99,8 +99,14 @@ func (w *world) judgeServed(p *process, u *user, a *access) {
 	now := time.Now()
 	if w.profile.clocks && !w.noDate && !now.Before(a.expires.Add(2*time.Second)) && now.After(p.resume) {
 		excuse := ""
-		if c := a.family.last(); c.access == a.value && slices.Contains(c.holders, p) && p.refreshed[u].Before(c.received) {
-			excuse = "it is what the flight ends with, which was held up after the answer"
+		for _, c := range a.family.coins {
+			switch {
+			case c.access != a.value:
+			case c.short:
+				excuse = "scheduling makes 30 seconds of what was left of its life"
+			case slices.Contains(c.holders, p) && p.refreshed[u].Before(c.received):
+				excuse = "it is what the flight ends with, which was held up after the answer"
+			}
 		}
 		if !p.heard && (w.profile.slow > 0 || p.stoppedBetween(p.clock.start, now) > 0) {
 			excuse = "nobody has told it the time"

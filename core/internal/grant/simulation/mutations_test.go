@@ -122,7 +122,7 @@ var mutations = []mutation{
 		name: "V11 a replay without silence before it",
 		edits: []edit{
 			{"wait := apart\n", "wait := time.Duration(0)\n"},
-			{"due := f.e.attempts.wrote + max(lease, min(lease<<min(f.inTheDark, 10), longestPause))", "due := f.m.now()"},
+			{"due := f.e.attempts.wrote + max(lease, min(lease<<min(attempt-f.inTheDark, 10), longestPause))", "due := f.m.now()"},
 		},
 		profile: "loss", seed: 61, breaks: "I1 I2",
 	},
@@ -277,7 +277,7 @@ var mutations = []mutation{
 		edits: []edit{
 			{"left, wanted := until-f.m.now(), f.unwanted()", "left, wanted := until-f.m.now(), until-f.m.now()"},
 			{"case wanted <= 0:", "case false:"},
-			{"max(lease, min(lease<<min(f.inTheDark, 10), longestPause))", "lease"},
+			{"max(lease, min(lease<<min(attempt-f.inTheDark, 10), longestPause))", "lease"},
 		},
 		profile: "down", seed: 1, breaks: "I9",
 	},

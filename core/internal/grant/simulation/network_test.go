@@ -266,6 +266,7 @@ func (x *exchange) post(c *conn) {
 			Access: issued.access, Refresh: issued.refresh, Scope: "profile email", Status: 200, Complete: true,
 			ExpiresIn: time.Until(issued.expires).Truncate(time.Second), ExpiryKnown: dated,
 		}
+		issued.short = tokens.ExpiresIn < 30*time.Second
 		if w.noRotation {
 			tokens.Refresh = ""
 		}
@@ -359,8 +360,9 @@ func (w *world) mustRead(x *exchange) bool {
 	if now.Sub(x.sent) < x.p.timeout-3*time.Second { // the budget may have been used
 		return true
 	}
-	// While the oracle says that there is an answer, it is waited for.
-	return w.profile.answers > 0 && !w.blind && len(x.coin.holders) > 0 && !x.coin.odd && now.Add(x.coin.took+time.Second).Before(x.coin.expires) &&
+	// While the oracle says that there is an answer, it is waited for. It cannot say
+	// so by a token that something else may have killed.
+	return w.profile.answers > 0 && !w.blind && x.coin.family.user.slot.now().content.Dated && len(x.coin.holders) > 0 && !x.coin.odd && now.Add(x.coin.took+time.Second).Before(x.coin.expires) &&
 		x.issued.committed.Add(w.deathLag).Before(x.sent.Add(x.p.timeout-time.Second)) && now.Sub(x.sent) < 3*x.p.timeout-3*time.Second
 }
 

@@ -231,7 +231,7 @@ func (p *process) deploy() {
 	w.note(p, "deploys", "closes")
 	began, busy := time.Now(), w.refreshes(p)
 	err := p.grants.Close(ctx)
-	busy = busy || w.refreshes(p) || p.presented.After(began)
+	busy = busy || w.refreshes(p) || p.presented.After(began.Add(-p.timeout)) // and a login may have replaced the record since
 	w.mu.Lock()
 	crashed := p.dead
 	if !crashed {
@@ -325,7 +325,7 @@ func (p *process) report(_ context.Context, r grant.Report) {
 		err := p.token(context.WithValue(p.ctx, callerKey{}, firstCaller-1), u)
 		w.answered(p, u, "Token of a report", began, 10*time.Second, err)
 		w.mu.Lock()
-		if took, a := time.Since(began), p.served[u]; took > 9*time.Second && a != nil && a.live(time.Now()) && p.stoppedBetween(began, time.Now()) == 0 {
+		if took, a := time.Since(began), p.served[u]; took > 9*time.Second && p.heard && a != nil && a.live(time.Now()) && p.stoppedBetween(began, time.Now()) == 0 {
 			w.wrong("I6", "", "a report that asks for the token of %s waits %s", u, took)
 		}
 	}

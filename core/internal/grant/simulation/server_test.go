@@ -47,6 +47,7 @@ type coin struct {
 	committed time.Time // when the server issued it
 	spent     bool
 	odd       bool     // the client may think that the access token lives shorter
+	short     bool     // an answer gave the access token less than 30 seconds
 	thrown    *process // who closed the connection before the answer, for no reason
 	presented int
 	refused   int           // by a server that refuses for hours
@@ -159,6 +160,9 @@ func (w *world) setLags(d *dice) {
 		most := min(time.Minute, w.life/3)
 		w.birthLag, w.deathLag = d.between(0, most), d.between(0, 14*time.Second)
 		w.apiBirth, w.apiDeath = d.between(0, most), d.between(0, most)
+	}
+	for _, a := range w.access {
+		a.issued = a.issued.Add(-w.birthLag - w.apiBirth) // what is known stays so
 	}
 	w.log(nil, "token-metadata lags: birth %s, death %s", w.birthLag, w.deathLag)
 }

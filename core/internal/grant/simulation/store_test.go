@@ -49,6 +49,7 @@ type content struct {
 	Status  string
 	Reason  string
 
+	Dated     bool // the natural end of Access is known
 	Unrotated bool
 	Intent    *struct {
 		ID      string
