@@ -43,14 +43,14 @@ type GrantStore interface {
 //
 // The calls from cursor "" to next "" are a sweep. It returns each key that is
 // in the store throughout the sweep at least once, whatever is written and
-// deleted meanwhile. It may return a key twice, one that was written or deleted
-// during the sweep, and one that has expired.
+// deleted meanwhile. It may return a key twice, and one that was written, deleted
+// or expired during the sweep.
 type GrantLister interface {
 	// ListGrants returns one page of the keys in the store. A sweep begins with
 	// cursor "" and goes on with the next of the page before; next == "" ends it.
-	// A page has about limit keys, which is at least 1; it may have a few more, or
-	// fewer, or none before the end. What a call costs in memory depends on limit
-	// alone.
+	// A page has about limit keys; it may have a few more, or fewer, or none before
+	// the end. A limit below 1 is an error. What a call costs in memory depends on
+	// limit alone.
 	//
 	// A cursor is text. It serves any instance of the application, and as often as
 	// wanted: the same cursor returns the same page again, or a similar one. Where

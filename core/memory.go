@@ -26,7 +26,10 @@ const (
 	tombstoneMargin = time.Hour
 )
 
-var errNoVersion = errors.New("core: a record needs a version")
+var (
+	errNoVersion = errors.New("core: a record needs a version")
+	errNoLimit   = errors.New("core: a page needs a limit of at least 1")
+)
 
 // Memory keeps sessions and grants in the memory of one process. Nobody else
 // shares them, and they are gone when the process ends. It is a [scs.CtxStore]
@@ -180,6 +183,9 @@ func (m *Memory) DeleteGrant(ctx context.Context, key string) error {
 func (m *Memory) ListGrants(ctx context.Context, cursor string, limit int) (keys []string, next string, err error) {
 	if err := ctx.Err(); err != nil {
 		return nil, "", err
+	}
+	if limit < 1 {
+		return nil, "", errNoLimit
 	}
 	number, after, _ := strings.Cut(cursor, " ")
 	i, err := strconv.Atoi(number)

@@ -21,6 +21,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 func TestStore(t *testing.T) {
 	storetest.RunSessions(t, func(t *testing.T) scs.CtxStore { return memstore.New() })
 	storetest.RunGrants(t, func(t *testing.T) core.GrantStore { return memstore.New() })
+	storetest.RunLister(t, func(t *testing.T) storetest.Lister { return memstore.New() })
 }
 
 func BenchmarkStore(b *testing.B) {

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/mxmconnect/mxmconnect/core"
@@ -22,6 +23,10 @@ const (
 	createGrant = `INSERT INTO mxm_grants (data, version, expiry, grant_key) VALUES (?, ?, UTC_TIMESTAMP(6) + INTERVAL ? MICROSECOND, ?)`
 	expireGrant = `DELETE FROM mxm_grants WHERE grant_key = ? AND expiry <= UTC_TIMESTAMP(6)`
 	deleteGrant = `DELETE FROM mxm_grants WHERE grant_key = ?`
+
+	// Without the hint, a table of which much has expired may be sorted for each page.
+	listGrants = `SELECT grant_key FROM mxm_grants FORCE INDEX (PRIMARY)
+		WHERE grant_key > ? AND (expiry IS NULL OR expiry > UTC_TIMESTAMP(6)) ORDER BY grant_key LIMIT ?`
 )
 
 // FindGrant implements [core.GrantStore].
@@ -77,4 +82,35 @@ func (s *Store) create(ctx context.Context, args []any, key string) error {
 func (s *Store) DeleteGrant(ctx context.Context, key string) error {
 	_, err := write(ctx, s.deleteGrant, []byte(key))
 	return err
+}
+
+// ListGrants implements [core.GrantLister]. It returns the keys in their order, and
+// a cursor is ">" and the last key of a page.
+func (s *Store) ListGrants(ctx context.Context, cursor string, limit int) (keys []string, next string, err error) {
+	if limit < 1 {
+		return nil, "", errors.New("mysqlstore: a page needs a limit of at least 1")
+	}
+	after, ok := strings.CutPrefix(cursor, ">")
+	if !ok {
+		after = ""
+	}
+	rows, err := s.listGrants.QueryContext(ctx, []byte(after), limit)
+	if err != nil {
+		return nil, "", fmt.Errorf("mysqlstore: %w", err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var key string
+		if err := rows.Scan(&key); err != nil {
+			return nil, "", fmt.Errorf("mysqlstore: %w", err)
+		}
+		keys = append(keys, key)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, "", fmt.Errorf("mysqlstore: %w", err)
+	}
+	if len(keys) == limit {
+		next = ">" + keys[limit-1]
+	}
+	return keys, next, nil
 }

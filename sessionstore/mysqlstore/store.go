@@ -19,13 +19,14 @@ type Store struct {
 	close context.CancelFunc
 	swept sync.WaitGroup
 
-	findSession, commitSession, deleteSession                      *sql.Stmt
-	findGrant, replaceGrant, createGrant, expireGrant, deleteGrant *sql.Stmt
+	findSession, commitSession, deleteSession                                  *sql.Stmt
+	findGrant, replaceGrant, createGrant, expireGrant, deleteGrant, listGrants *sql.Stmt
 }
 
 var (
-	_ scs.CtxStore    = (*Store)(nil)
-	_ core.GrantStore = (*Store)(nil)
+	_ scs.CtxStore     = (*Store)(nil)
+	_ core.GrantStore  = (*Store)(nil)
+	_ core.GrantLister = (*Store)(nil)
 )
 
 // New keeps sessions and grants in db, which is of the driver
@@ -70,7 +71,7 @@ func (s *Store) statements() map[string]**sql.Stmt {
 	return map[string]**sql.Stmt{
 		findSession: &s.findSession, commitSession: &s.commitSession, deleteSession: &s.deleteSession,
 		findGrant: &s.findGrant, replaceGrant: &s.replaceGrant, createGrant: &s.createGrant,
-		expireGrant: &s.expireGrant, deleteGrant: &s.deleteGrant,
+		expireGrant: &s.expireGrant, deleteGrant: &s.deleteGrant, listGrants: &s.listGrants,
 	}
 }
 

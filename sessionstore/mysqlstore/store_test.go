@@ -50,6 +50,7 @@ func TestStore(t *testing.T) {
 			s, _ := open(t, m.DSN()+settings)
 			storetest.RunSessions(t, func(t *testing.T) scs.CtxStore { return s })
 			storetest.RunGrants(t, func(t *testing.T) core.GrantStore { return s })
+			storetest.RunLister(t, func(t *testing.T) storetest.Lister { return s })
 		})
 	}
 }

@@ -5,8 +5,10 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/mxmconnect/mxmconnect/core"
 )
 
@@ -57,4 +59,35 @@ func (s *Store) CommitGrant(ctx context.Context, key, old string, r core.Record)
 func (s *Store) DeleteGrant(ctx context.Context, key string) error {
 	_, err := s.write(ctx, `DELETE FROM mxm_grants WHERE key = $1`, []byte(key))
 	return err
+}
+
+// ListGrants implements [core.GrantLister]. It returns the keys in their order, and
+// a cursor is ">" and the last key of a page.
+func (s *Store) ListGrants(ctx context.Context, cursor string, limit int) (keys []string, next string, err error) {
+	if limit < 1 {
+		return nil, "", errors.New("pgxstore: a page needs a limit of at least 1")
+	}
+	after, ok := strings.CutPrefix(cursor, ">")
+	if !ok {
+		after = ""
+	}
+	err = s.db.conn(ctx, func(conn *pgx.Conn) error {
+		rows, err := conn.Query(ctx, `SELECT key FROM mxm_grants WHERE key > $1 AND (expiry IS NULL OR expiry > now())
+			ORDER BY key LIMIT $2`, s.mode, []byte(after), limit)
+		if err != nil {
+			return err
+		}
+		keys, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (string, error) {
+			key, err := pgx.RowTo[[]byte](row)
+			return string(key), err
+		})
+		return err
+	})
+	if err != nil {
+		return nil, "", fmt.Errorf("pgxstore: %w", err)
+	}
+	if len(keys) == limit {
+		next = ">" + keys[limit-1]
+	}
+	return keys, next, nil
 }

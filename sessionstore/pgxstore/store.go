@@ -24,8 +24,9 @@ type Store struct {
 }
 
 var (
-	_ scs.CtxStore    = (*Store)(nil)
-	_ core.GrantStore = (*Store)(nil)
+	_ scs.CtxStore     = (*Store)(nil)
+	_ core.GrantStore  = (*Store)(nil)
+	_ core.GrantLister = (*Store)(nil)
 )
 
 // unnamed sends a statement and its parameters in one round trip and leaves

@@ -53,6 +53,7 @@ func TestStore(t *testing.T) {
 				}
 				storetest.RunSessions(t, func(t *testing.T) scs.CtxStore { return s })
 				storetest.RunGrants(t, func(t *testing.T) core.GrantStore { return s })
+				storetest.RunLister(t, func(t *testing.T) storetest.Lister { return s })
 			})
 		}
 	}

@@ -110,8 +110,8 @@ func everyCall(t *testing.T, client redis.UniversalClient) error {
 		s.CommitCtx(ctx, key+"over", []byte("data"), time.Now()),
 		s.CommitGrant(ctx, key, "", core.Record{Version: "v1", Expiry: end}),
 		s.CommitGrant(ctx, key, "v1", core.Record{Version: "v2"}),
-		third(s.FindGrant(ctx, key)), s.DeleteGrant(ctx, key),
+		third(s.FindGrant(ctx, key)), third(s.ListGrants(ctx, "", 10)), s.DeleteGrant(ctx, key),
 	)
 }
 
-func third(_ core.Record, _ bool, err error) error { return err }
+func third[A, B any](_ A, _ B, err error) error { return err }

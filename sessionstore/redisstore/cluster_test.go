@@ -29,6 +29,7 @@ func suite(t *testing.T, s *redisstore.Store) {
 	t.Helper()
 	storetest.RunSessions(t, func(t *testing.T) scs.CtxStore { return s })
 	storetest.RunGrants(t, func(t *testing.T) core.GrantStore { return s })
+	storetest.RunLister(t, func(t *testing.T) storetest.Lister { return s })
 }
 
 // Everything on one cluster, in turn: it takes seconds to find itself.
@@ -52,6 +53,8 @@ func TestCluster(t *testing.T) {
 			require.NoError(t, node.Client.ConfigSet(t.Context(), "maxmemory", "0").Err())
 		}
 	})
+
+	clusterSweeps(t, c, open)
 
 	t.Run("slots move under load", func(t *testing.T) {
 		o := storetest.RunOutage(t, open(t, "moves:"), func() {

@@ -15,17 +15,18 @@
 //
 // This user can do what the store needs, and nothing else:
 //
-//	ACL SETUSER app on >PASSWORD ~app:* +get +del +evalsha +eval +info +exists +strlen +set +pttl +pexpire +persist +hget +hmget +hset
+//	ACL SETUSER app on >PASSWORD ~app:* +get +del +evalsha +eval +info +scan +exists +strlen +set +pttl +pexpire +persist +hget +hmget +hset
 //
-// The words after EVAL and INFO are for what scripts do. ~app:* are the keys that
-// begin with the prefix. A client of a cluster also asks who serves which slots,
+// The words after SCAN are for what scripts do. ~app:* are the keys that begin
+// with the prefix; SCAN shows the names of all others, too, and not what is in
+// them. A client of a cluster also asks who serves which slots,
 // and client-side caching for word of changes:
 //
 //	ACL SETUSER app +cluster|slots +command
 //	ACL SETUSER app +client|tracking
 //
 // Where the ACL does not allow INFO, New warns that it cannot see the eviction
-// policy.
+// policy, and ListGrants fails.
 //
 // # What the server must be set to
 //
@@ -70,6 +71,19 @@
 // call to a dead server takes half a second longer than it must.
 //
 // Slots can be moved to another master at any time: in the tests nobody notices.
+//
+// # A list of the grants
+//
+// ListGrants is a SCAN of every master, one after the other. There is no index of
+// the grants that could disagree with them. A page is one SCAN of about limit
+// keys of the database. Sessions and the keys of other applications count, so
+// keep a database for this store alone if there are many. A page has the grants
+// among these keys: none, as many as limit, or a few more. It takes one round trip
+// and, of a cluster, another one to see who its masters are.
+//
+// After a failover, after a restart of the master that is being scanned, and when
+// slots have moved, the sweep begins again by itself. A grant whose slot is being
+// moved may be missed by that sweep; the next one finds it.
 //
 // # Growth
 //

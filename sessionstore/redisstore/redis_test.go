@@ -71,6 +71,7 @@ func TestOneCommandPerCall(t *testing.T) {
 		{"DeleteCtx", "evalsha", func() error { return s.DeleteCtx(ctx, "s") }},
 		{"CommitGrant", "evalsha", func() error { return s.CommitGrant(ctx, "g", "", core.Record{Version: "v1"}) }},
 		{"FindGrant", "evalsha", func() error { _, _, err := s.FindGrant(ctx, "g"); return err }},
+		{"ListGrants", "pipeline", func() error { _, _, err := s.ListGrants(ctx, "", 10); return err }},
 		{"DeleteGrant", "del", func() error { return s.DeleteGrant(ctx, "g") }},
 	}
 	for range 2 { // once so that the server knows the scripts

@@ -22,8 +22,9 @@ type Store struct {
 }
 
 var (
-	_ scs.CtxStore    = (*Store)(nil)
-	_ core.GrantStore = (*Store)(nil)
+	_ scs.CtxStore     = (*Store)(nil)
+	_ core.GrantStore  = (*Store)(nil)
+	_ core.GrantLister = (*Store)(nil)
 )
 
 // New keeps sessions and grants in the server, cluster or sentinel group behind

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/mxmconnect/mxmconnect/core"
@@ -56,4 +57,36 @@ func (s *Store) CommitGrant(ctx context.Context, key, old string, r core.Record)
 func (s *Store) DeleteGrant(ctx context.Context, key string) error {
 	_, err := s.write(ctx, `DELETE FROM mxm_grants WHERE key = ?1`, []byte(key))
 	return err
+}
+
+// ListGrants implements [core.GrantLister]. It returns the keys in their order, and
+// a cursor is ">" and the last key of a page.
+func (s *Store) ListGrants(ctx context.Context, cursor string, limit int) (keys []string, next string, err error) {
+	if limit < 1 {
+		return nil, "", errors.New("sqlitestore: a page needs a limit of at least 1")
+	}
+	after, ok := strings.CutPrefix(cursor, ">")
+	if !ok {
+		after = ""
+	}
+	rows, err := s.db.QueryContext(ctx, `SELECT key FROM mxm_grants WHERE key > ?1 AND (expiry = 0 OR expiry > ?2) ORDER BY key LIMIT ?3`,
+		[]byte(after), micros(time.Now()), limit)
+	if err != nil {
+		return nil, "", fmt.Errorf("sqlitestore: %w", err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var key []byte
+		if err := rows.Scan(&key); err != nil {
+			return nil, "", fmt.Errorf("sqlitestore: %w", err)
+		}
+		keys = append(keys, string(key))
+	}
+	if err := rows.Err(); err != nil {
+		return nil, "", fmt.Errorf("sqlitestore: %w", err)
+	}
+	if len(keys) == limit {
+		next = ">" + keys[limit-1]
+	}
+	return keys, next, nil
 }

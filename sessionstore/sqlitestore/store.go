@@ -28,8 +28,9 @@ type Store struct {
 }
 
 var (
-	_ scs.CtxStore    = (*Store)(nil)
-	_ core.GrantStore = (*Store)(nil)
+	_ scs.CtxStore     = (*Store)(nil)
+	_ core.GrantStore  = (*Store)(nil)
+	_ core.GrantLister = (*Store)(nil)
 )
 
 // Open opens the database in the file at path, creates what is missing, and sets

@@ -34,4 +34,5 @@ func TestStore(t *testing.T) {
 	s := open(t, filepath.Join(t.TempDir(), "a?b#c%20 d.db"))
 	storetest.RunSessions(t, func(t *testing.T) scs.CtxStore { return s })
 	storetest.RunGrants(t, func(t *testing.T) core.GrantStore { return s })
+	storetest.RunLister(t, func(t *testing.T) storetest.Lister { return s })
 }

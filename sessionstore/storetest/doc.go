@@ -1,10 +1,11 @@
 // Package storetest is the contract of a store, as tests. A store that passes
 // [RunSessions] and [RunGrants] can carry the sessions and the grants of
-// package core:
+// package core, and one that passes [RunLister] can list the grants:
 //
 //	func TestStore(t *testing.T) {
 //		storetest.RunSessions(t, func(t *testing.T) scs.CtxStore { return open(t) })
 //		storetest.RunGrants(t, func(t *testing.T) core.GrantStore { return open(t) })
+//		storetest.RunLister(t, func(t *testing.T) storetest.Lister { return open(t) })
 //	}
 //
 // Every case carries the sentence it proves and prints it when it fails. Cases

@@ -25,9 +25,10 @@ const (
 	FindGrant   Op = "FindGrant"
 	CommitGrant Op = "CommitGrant"
 	DeleteGrant Op = "DeleteGrant"
+	ListGrants  Op = "ListGrants" // of a [Lister]
 )
 
-func (o Op) writes() bool { return o != Find && o != FindGrant }
+func (o Op) writes() bool { return o != Find && o != FindGrant && o != ListGrants }
 
 // Fault is a way for a call to go wrong.
 type Fault int
@@ -57,7 +58,10 @@ type rule struct {
 	left  int // calls; negative: until Heal
 }
 
-var _ Store = (*Faulty)(nil)
+var (
+	_ Store  = (*Faulty)(nil)
+	_ Lister = (*Faulty)(nil)
+)
 
 // NewFaulty returns a Faulty that passes every call on to s.
 func NewFaulty(s Store) *Faulty {
@@ -77,7 +81,7 @@ func (f *Faulty) Delay(d time.Duration, ops ...Op) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if len(ops) == 0 {
-		ops = []Op{Find, Commit, Delete, FindGrant, CommitGrant, DeleteGrant}
+		ops = []Op{Find, Commit, Delete, FindGrant, CommitGrant, DeleteGrant, ListGrants}
 	}
 	for _, op := range ops {
 		f.delays[op] = d
@@ -207,4 +211,17 @@ func (f *Faulty) CommitGrant(ctx context.Context, key, old string, r core.Record
 // DeleteGrant implements core.GrantStore.
 func (f *Faulty) DeleteGrant(ctx context.Context, key string) error {
 	return f.do(ctx, DeleteGrant, func() error { return f.store.DeleteGrant(ctx, key) }, ctx.Err)
+}
+
+// ListGrants implements core.GrantLister. If the store behind does not, it fails.
+func (f *Faulty) ListGrants(ctx context.Context, cursor string, limit int) (keys []string, next string, err error) {
+	lister, ok := f.store.(core.GrantLister)
+	if !ok {
+		return nil, "", errors.ErrUnsupported
+	}
+	err = f.do(ctx, ListGrants, func() error { keys, next, err = lister.ListGrants(ctx, cursor, limit); return err }, nil)
+	if err != nil {
+		return nil, "", err
+	}
+	return keys, next, nil
 }

@@ -4,9 +4,12 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"maps"
 	"os"
 	"os/exec"
 	"regexp"
+	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -29,6 +32,7 @@ type hooks struct {
 	findGrant   func(ctx context.Context, key string) (core.Record, bool, error)
 	commitGrant func(ctx context.Context, key, old string, r core.Record) error
 	deleteGrant func(ctx context.Context, key string) error
+	listGrants  func(ctx context.Context, cursor string, limit int) ([]string, string, error)
 }
 
 func (h *hooks) Find(token string) ([]byte, bool, error) {
@@ -82,6 +86,13 @@ func (h *hooks) DeleteGrant(ctx context.Context, key string) error {
 		return h.deleteGrant(ctx, key)
 	}
 	return h.Memory.DeleteGrant(ctx, key)
+}
+
+func (h *hooks) ListGrants(ctx context.Context, cursor string, limit int) ([]string, string, error) {
+	if h.listGrants != nil {
+		return h.listGrants(ctx, cursor, limit)
+	}
+	return h.Memory.ListGrants(ctx, cursor, limit)
 }
 
 // shelf remembers values by key for the mutants that need a memory of their own.
@@ -461,6 +472,123 @@ var mutants = []struct {
 			return r, found, err
 		}
 	}},
+
+	{"hides the last key", "Lister/quiet sweep", func(h *hooks) {
+		h.listGrants = func(ctx context.Context, cursor string, limit int) ([]string, string, error) {
+			keys, next, err := h.Memory.ListGrants(ctx, cursor, limit)
+			return keys[:max(len(keys)-1, 0)], next, err
+		}
+	}},
+	{"lists everything at once", "Lister/page", func(h *hooks) {
+		h.listGrants = func(ctx context.Context, _ string, _ int) ([]string, string, error) {
+			keys, err := h.all(ctx)
+			return keys, "", err
+		}
+	}},
+	{"lists what it hashed to", "Lister/keys as they are", func(h *hooks) {
+		h.listGrants = func(ctx context.Context, cursor string, limit int) ([]string, string, error) {
+			keys, next, err := h.Memory.ListGrants(ctx, cursor, limit)
+			for i := range keys {
+				keys[i] = strings.ToUpper(keys[i])
+			}
+			return keys, next, err
+		}
+	}},
+	{"lists the dead", "Lister/gone", func(h *hooks) {
+		var ever shelf[bool]
+		h.commitGrant = func(ctx context.Context, key, old string, r core.Record) error {
+			ever.put(key, true)
+			return h.Memory.CommitGrant(ctx, key, old, r)
+		}
+		h.listGrants = func(ctx context.Context, _ string, limit int) ([]string, string, error) {
+			return slices.Collect(maps.Keys(ever.m)), "", ctx.Err()
+		}
+	}},
+	{"lists what never ends", "Lister/with and without an expiry", func(h *hooks) {
+		h.listGrants = func(ctx context.Context, cursor string, limit int) ([]string, string, error) {
+			keys, next, err := h.Memory.ListGrants(ctx, cursor, limit)
+			return slices.DeleteFunc(keys, func(key string) bool {
+				r, _, _ := h.Memory.FindGrant(ctx, key)
+				return !r.Expiry.IsZero()
+			}), next, err
+		}
+	}},
+	{"lists sessions", "Lister/sessions", func(h *hooks) {
+		h.commit = func(ctx context.Context, token string, b []byte, expiry time.Time) error {
+			return errors.Join(h.Memory.CommitCtx(ctx, token, b, expiry), h.Memory.CommitGrant(ctx, token, "", core.Record{Version: "v1"}))
+		}
+	}},
+	{"pages by offset", "Lister/deleted as they are returned", func(h *hooks) {
+		h.listGrants = func(ctx context.Context, cursor string, limit int) ([]string, string, error) {
+			offset, _ := strconv.Atoi(cursor)
+			keys, err := h.all(ctx)
+			keys = keys[min(offset, len(keys)):]
+			if len(keys) <= limit {
+				return keys, "", err
+			}
+			return keys[:limit], strconv.Itoa(offset + limit), err
+		}
+	}},
+	{"skips keys when something is written", "Lister/writes meanwhile", func(h *hooks) {
+		var writes, before atomic.Int64
+		h.commitGrant = func(ctx context.Context, key, old string, r core.Record) error {
+			writes.Add(1)
+			return h.Memory.CommitGrant(ctx, key, old, r)
+		}
+		h.listGrants = func(ctx context.Context, cursor string, limit int) ([]string, string, error) {
+			keys, next, err := h.Memory.ListGrants(ctx, cursor, limit)
+			if n := writes.Load(); n != before.Swap(n) && cursor != "" {
+				keys = nil
+			}
+			return keys, next, err
+		}
+	}},
+	{"forgets a cursor that was used", "Lister/cursor again", func(h *hooks) {
+		var used shelf[bool]
+		h.listGrants = func(ctx context.Context, cursor string, limit int) ([]string, string, error) {
+			if known(&used, cursor) && cursor != "" {
+				return nil, "", ctx.Err()
+			}
+			used.put(cursor, true)
+			return h.Memory.ListGrants(ctx, cursor, limit)
+		}
+	}},
+	{"goes on wherever it is told", "Lister/no cursor", func(h *hooks) {
+		h.listGrants = func(ctx context.Context, cursor string, limit int) ([]string, string, error) {
+			keys, err := h.all(ctx)
+			i, _ := slices.BinarySearch(keys, cursor)
+			keys = keys[i:]
+			if len(keys) <= limit {
+				return keys, "", err
+			}
+			return keys[:limit], keys[limit], err
+		}
+	}},
+	{"takes any limit", "Lister/limit", func(h *hooks) {
+		h.listGrants = func(ctx context.Context, cursor string, limit int) ([]string, string, error) {
+			return h.Memory.ListGrants(ctx, cursor, max(limit, 1))
+		}
+	}},
+	{"ignores the context for lists", "Lister/context", func(h *hooks) {
+		h.listGrants = func(ctx context.Context, cursor string, limit int) ([]string, string, error) {
+			return h.Memory.ListGrants(context.WithoutCancel(ctx), cursor, limit)
+		}
+	}},
+}
+
+// all returns the keys of all grants in their order.
+func (h *hooks) all(ctx context.Context) (keys []string, err error) {
+	for cursor := ""; ; {
+		page, next, err := h.Memory.ListGrants(ctx, cursor, 1000)
+		if err != nil {
+			return nil, err
+		}
+		keys = append(keys, page...)
+		if cursor = next; next == "" {
+			slices.Sort(keys)
+			return keys, nil
+		}
+	}
 }
 
 func known[V any](s *shelf[V], key string) bool { _, ok := s.get(key); return ok }
@@ -517,6 +645,7 @@ func runMutant(t *testing.T, name string) {
 			}
 			storetest.RunSessions(t, func(t *testing.T) scs.CtxStore { return broken() })
 			storetest.RunGrants(t, func(t *testing.T) core.GrantStore { return broken() })
+			storetest.RunLister(t, func(t *testing.T) storetest.Lister { return broken() })
 		}
 	}
 }
