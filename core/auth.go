@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/http"
 	"sync"
+	"sync/atomic"
 
 	"github.com/mxmconnect/mxmconnect/core/internal/grant"
 	"github.com/mxmconnect/mxmconnect/core/internal/musixmatch"
@@ -31,6 +32,7 @@ type Auth struct {
 	callbacks  chan struct{} // a semaphore: callbacks at Musixmatch
 	work       work
 	apps       appTokens
+	wrapped    atomic.Bool // Wrap has been called
 	warned     warned
 }
 
@@ -62,7 +64,11 @@ func New(cfg Config) (*Auth, error) {
 		eventKey:  sha256.Sum256([]byte("mxmconnect event user\x00" + c.ClientSecret)),
 		callbacks: make(chan struct{}, maxCallbacks),
 	}
-	for _, origin := range append([]string{a.site.origin}, c.TrustedOrigins...) {
+	origins := c.TrustedOrigins
+	if c.RedirectURL != "" {
+		origins = append([]string{a.site.origin}, origins...)
+	}
+	for _, origin := range origins {
 		if err := a.origin.AddTrustedOrigin(origin); err != nil {
 			return nil, fmt.Errorf("musixmatch: TrustedOrigins: %w", err)
 		}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/mxmconnect/mxmconnect/core/internal/grant"
 	"github.com/mxmconnect/mxmconnect/core/internal/musixmatch"
+	"github.com/mxmconnect/mxmconnect/core/internal/recovery"
 	"github.com/mxmconnect/mxmconnect/core/internal/seal"
 	"github.com/mxmconnect/mxmconnect/core/internal/session"
 )
@@ -217,7 +218,7 @@ func (a *Auth) finishLogin(ctx context.Context, c callback) (*Login, *Error) {
 	}
 	login := &Login{UserID: who.Sub, AppUser: c.appUser, ReturnTo: a.returnTo(c.flow.ReturnTo), Scopes: scopes}
 	if a.cfg.OnLogin != nil {
-		if err := a.cfg.OnLogin(ctx, login); errors.Is(err, ErrLoginRefused) {
+		if err := a.onLogin(ctx, login); errors.Is(err, ErrLoginRefused) {
 			return discard(ErrLoginRefused, err)
 		} else if err != nil {
 			return discard(ErrUnavailable, err)
@@ -248,6 +249,13 @@ func (a *Auth) unpaused(ctx context.Context) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+}
+
+// onLogin asks the application. A panic is an error like any other: the tokens
+// must still be discarded.
+func (a *Auth) onLogin(ctx context.Context, login *Login) (err error) {
+	defer recovery.Catch(&err)
+	return a.cfg.OnLogin(ctx, login)
 }
 
 // identify asks whose a token is that was issued a moment ago. It asks three

@@ -111,7 +111,8 @@ var errNoReplay = errors.New("the token was replaced, but the request body canno
 func (t *apiTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if !t.allowed(req.URL) {
 		closeBody(req)
-		return nil, fail("api call", errInternal, fmt.Errorf("tokens are not sent to %s: it is not in APIOrigins", musixmatch.OriginOf(req.URL)))
+		cause := fmt.Errorf("tokens are not sent to %s; if they should be, add it to APIOrigins", musixmatch.OriginOf(req.URL))
+		return nil, fail("api call", errConfiguration, cause)
 	}
 	ctx, cancel := joined(req.Context(), t.ctx)
 	defer cancel()

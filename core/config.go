@@ -11,13 +11,14 @@ import (
 	"github.com/alexedwards/scs/v2"
 )
 
-// Config configures [New]. ClientID, ClientSecret and RedirectURL are required;
-// the zero value of every other field is a secure default. New reads it once.
+// Config configures [New]. ClientID and ClientSecret are required, and RedirectURL
+// wherever people sign in; the zero value of every other field is a secure default. New reads it once.
 type Config struct {
 	// ClientID and ClientSecret are issued by Musixmatch at registration.
 	ClientID, ClientSecret string
 	// RedirectURL is the callback as registered: absolute and https, or http
 	// on a loopback host. It alone decides the public origin; no header does.
+	// A worker, which uses only clients, needs none.
 	RedirectURL string
 
 	// BaseURL is the authorization server. Grants are keyed by it.
@@ -26,7 +27,9 @@ type Config struct {
 	// Endpoint overrides single URLs, and names the issuer; see [Discover].
 	// Defaults to the documented paths under BaseURL.
 	Endpoint Endpoint
-	// Scopes are requested besides "profile" and "email", which always are.
+	// Scopes are requested besides "profile" and "email", which always are:
+	// Musixmatch insists on them. It documents no endpoint that tells the name or
+	// the e-mail address, so [Login] has neither.
 	// Defaults to none.
 	Scopes []string
 
@@ -86,8 +89,8 @@ type Config struct {
 	LinkedUser func(ctx context.Context, appUser string) (userID string, err error)
 	// OnLogin is called with every verified login before anything is stored.
 	// It may run again for the same login, so it must be idempotent.
-	// [ErrLoginRefused] refuses the login; any other error makes it fail as
-	// unavailable. Required in connect mode. Defaults to nil.
+	// [ErrLoginRefused] refuses the login; any other error, or a panic, makes it
+	// fail as unavailable. Required in connect mode. Defaults to nil.
 	OnLogin func(ctx context.Context, l *Login) error
 	// OnEvent is called with every [Event]. Most calls are synchronous, so it
 	// must not block. It is called concurrently. Defaults to nil.

@@ -28,7 +28,6 @@ func TestConfigNamesEveryMistake(t *testing.T) {
 		{"ClientID", func(c *Config) { c.ClientID = "" }},
 		{"ClientSecret", func(c *Config) { c.ClientSecret = "" }},
 		{"ClientSecret", func(c *Config) { c.ClientSecret = "a\nb" }},
-		{"RedirectURL", func(c *Config) { c.RedirectURL = "" }},
 		{"RedirectURL", func(c *Config) { c.RedirectURL = "/callback" }},
 		{"RedirectURL", func(c *Config) { c.RedirectURL = "http://app.example/callback" }},
 		{"RedirectURL", func(c *Config) { c.RedirectURL = "ftp://app.example/callback" }},
@@ -99,7 +98,7 @@ func TestConfigNamesEveryMistake(t *testing.T) {
 func TestConfigJoinsMistakes(t *testing.T) {
 	_, err := New(Config{RefreshTimeout: -1, BasePath: "x", Keys: [][]byte{nil}})
 	require.Error(t, err)
-	for _, field := range []string{"ClientID", "ClientSecret", "RedirectURL", "BasePath", "RefreshTimeout", "Keys[0]"} {
+	for _, field := range []string{"ClientID", "ClientSecret", "BasePath", "RefreshTimeout", "Keys[0]"} {
 		require.ErrorContains(t, err, field)
 	}
 }

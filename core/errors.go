@@ -72,7 +72,10 @@ var (
 // version is not the one that CommitGrant should replace.
 var ErrConflict = grant.ErrConflict
 
-var errInternal = sentinel("internal", http.StatusInternalServerError, "something went wrong")
+var (
+	errInternal      = sentinel("internal", http.StatusInternalServerError, "something went wrong")
+	errConfiguration = sentinel("internal", http.StatusInternalServerError, "the configuration does not allow it")
+)
 
 // grantError turns an error of package grant into an outcome.
 func grantError(op string, err error) error {

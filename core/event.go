@@ -5,12 +5,14 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"log/slog"
 	"net/http"
 	"sync"
 	"time"
 
 	"github.com/mxmconnect/mxmconnect/core/internal/grant"
+	"github.com/mxmconnect/mxmconnect/core/internal/musixmatch"
 	"github.com/mxmconnect/mxmconnect/core/internal/recovery"
 )
 
@@ -83,8 +85,13 @@ func (a *Auth) emit(ctx context.Context, e Event) {
 	case EventLoginFailed, EventRefreshFailed, EventReconnect, EventRepaired:
 		level = slog.LevelWarn
 	}
+	var call *musixmatch.CallError
+	wrongClient := errors.As(e.Err, &call) && call.WrongClient()
+	if wrongClient {
+		level = slog.LevelError
+	}
 	if a.log.Enabled(ctx, level) {
-		attrs := make([]slog.Attr, 0, 4)
+		attrs := make([]slog.Attr, 0, 5)
 		if e.Reason != "" {
 			attrs = append(attrs, slog.String("reason", e.Reason))
 		}
@@ -96,6 +103,9 @@ func (a *Auth) emit(ctx context.Context, e Event) {
 		}
 		if e.Err != nil {
 			attrs = append(attrs, slog.String("error", e.Err.Error()))
+		}
+		if wrongClient {
+			attrs = append(attrs, slog.String("do", "check ClientID and ClientSecret"))
 		}
 		a.log.LogAttrs(ctx, level, "musixmatch "+string(e.Kind), attrs...)
 	}
@@ -113,7 +123,7 @@ func (a *Auth) emit(ctx context.Context, e Event) {
 }
 
 // warned says which mistakes in the set-up the operator has been told of.
-type warned struct{ host sync.Once }
+type warned struct{ host, middleware, prefix sync.Once }
 
 // warnOnce logs a mistake in the set-up that only a request shows.
 func (a *Auth) warnOnce(once *sync.Once, r *http.Request, problem string, attrs ...slog.Attr) {

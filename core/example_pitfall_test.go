@@ -74,7 +74,7 @@ func ExampleAuth_Client_pitfallOtherHosts() {
 	_, err := auth.Client(ctx, ada).Get("https://elsewhere.example/")
 	fmt.Println(errors.Unwrap(err))
 	// Output:
-	// musixmatch: api call: something went wrong: tokens are not sent to https://elsewhere.example: it is not in APIOrigins
+	// musixmatch: api call: the configuration does not allow it: tokens are not sent to https://elsewhere.example; if they should be, add it to APIOrigins
 }
 
 // Pitfall: a body that can be read only once cannot be sent again when the token

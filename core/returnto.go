@@ -72,10 +72,10 @@ func (c *Config) callbackPath() (p string, below bool) {
 	return strings.CutPrefix(u.Path, c.PathPrefix)
 }
 
-// secure reports whether browsers reach the application over https.
+// secure reports whether browsers reach the application over https, as far as c says.
 func (c *Config) secure() bool {
 	u, err := url.Parse(c.RedirectURL)
-	return err == nil && u.Scheme == "https"
+	return err == nil && u.Scheme != "http"
 }
 
 // browserPath returns p, a path as the router sees it, as the browser sees it.

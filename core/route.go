@@ -52,6 +52,9 @@ func (a *Auth) route(path string, methods []string, serve handler) Route {
 		if s := a.sessions.From(r.Context()); s != nil {
 			return serve(w, r, s)
 		}
+		if !a.wrapped.Load() {
+			a.warnOnce(&a.warned.middleware, r, "a route runs and Middleware has not run yet; without it UserID is empty on every page that RequireUser does not protect")
+		}
 		s, r := a.sessions.Load(r)
 		err := serve(w, r, s)
 		if saveErr := s.Save(w); err == nil && saveErr != nil {

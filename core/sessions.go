@@ -2,6 +2,7 @@ package core
 
 import (
 	"context"
+	"log/slog"
 	"net/http"
 
 	"github.com/alexedwards/scs/v2"
@@ -64,4 +65,24 @@ func WithUserID(ctx context.Context, userID string) context.Context {
 //
 // Hijack saves the session but sends no cookie. A handler that has changed the
 // session must copy Set-Cookie into what it writes itself.
-func (a *Auth) Wrap(next http.Handler) http.Handler { return a.sessions.Wrap(next) }
+func (a *Auth) Wrap(next http.Handler) http.Handler {
+	if !a.wrapped.Load() {
+		a.wrapped.Store(true)
+	}
+	if a.cfg.PathPrefix != "" {
+		next = a.watchPrefix(next)
+	}
+	return a.sessions.Wrap(next)
+}
+
+// watchPrefix warns if a request has the prefix that somebody in front should
+// have removed: the router will not find the routes of this package.
+func (a *Auth) watchPrefix(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if within(r.URL.Path, a.cfg.PathPrefix) {
+			a.warnOnce(&a.warned.prefix, r, "a request has the PathPrefix that a proxy or http.StripPrefix should have removed before the router",
+				slog.String("prefix", a.cfg.PathPrefix))
+		}
+		next.ServeHTTP(w, r)
+	})
+}

@@ -124,9 +124,7 @@ func (c *Config) checkPaths(m *mistakes) {
 	if !prefixOK {
 		m.add("PathPrefix", "must be a clean path such as /app, is %q", c.PathPrefix)
 	}
-	if c.RedirectURL == "" {
-		m.add("RedirectURL", "is required")
-	} else if c.checkURL(m, "RedirectURL", c.RedirectURL) && prefixOK {
+	if c.RedirectURL != "" && c.checkURL(m, "RedirectURL", c.RedirectURL) && prefixOK {
 		c.checkCallbackPath(m)
 	}
 	if c.BasePath != "" && !cleanPath(c.BasePath) {

@@ -48,7 +48,7 @@ func main() { setup.Main(run) }
 
 func run(ctx context.Context, log *slog.Logger) error {
 	var env setup.Environment
-	cfg, fake := env.Musixmatch(env.RedirectURL("http://localhost:8080")) // unused: nobody signs in here
+	cfg, fake := env.Musixmatch("") // nobody signs in here
 	partnerURL, userID := os.Getenv("MXM_PARTNER_URL"), os.Getenv("MXM_USER_ID")
 	if fake != nil {
 		defer fake.Close()

@@ -34,7 +34,7 @@ func main() { setup.Main(run) }
 
 func run(ctx context.Context, log *slog.Logger) (err error) {
 	var env setup.Environment
-	cfg, fake := env.Musixmatch(env.RedirectURL("http://localhost:8080")) // of the web application; unused here
+	cfg, fake := env.Musixmatch("") // nobody signs in here
 	users := strings.FieldsFunc(os.Getenv("MXM_USERS"), func(r rune) bool { return r == ',' || r == ' ' })
 	apiURL := os.Getenv("MXM_API_URL")
 	storeURL := env.Get("MXM_STORE", stores.Memory)

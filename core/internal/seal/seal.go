@@ -10,8 +10,10 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
+	"encoding/hex"
 	"errors"
 	"fmt"
+	"strings"
 )
 
 // A sealed value is version | key ID | salt | nonce | AES-256-GCM ciphertext.
@@ -60,7 +62,7 @@ func New(keys [][]byte) (Keyring, error) {
 
 func newKey(k []byte) (sealingKey, error) {
 	if len(k) != keySize {
-		return sealingKey{}, fmt.Errorf("must be %d bytes, is %d", keySize, len(k))
+		return sealingKey{}, fmt.Errorf("must be %d bytes, is %d%s", keySize, len(k), encoded(k))
 	}
 	distinct := map[byte]struct{}{}
 	for _, b := range k {
@@ -72,6 +74,18 @@ func newKey(k []byte) (sealingKey, error) {
 	key := sealingKey{secret: bytes.Clone(k)}
 	copy(key.id[:], key.derive(nil, "key id", keyIDSize))
 	return key, nil
+}
+
+// encoded says that k looks like a key in one of the usual encodings, if it does.
+func encoded(k []byte) string {
+	if b, err := hex.DecodeString(string(k)); err == nil && len(b) == keySize {
+		return ": it looks like hex text, so decode it first"
+	}
+	text := strings.NewReplacer("-", "+", "_", "/").Replace(strings.TrimRight(string(k), "=\n"))
+	if b, err := base64.RawStdEncoding.DecodeString(text); err == nil && len(b) == keySize {
+		return ": it looks like base64 text, so decode it first"
+	}
+	return ""
 }
 
 func (k sealingKey) derive(salt []byte, purpose string, size int) []byte {
