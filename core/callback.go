@@ -84,14 +84,14 @@ func (a *Auth) arrive(w http.ResponseWriter, s *session.Session, location string
 // checkCallback checks that the response may finish the attempt. Nothing is
 // spent yet.
 func (a *Auth) checkCallback(w http.ResponseWriter, s *session.Session, response musixmatch.AuthorizationResponse, c callback) (checked musixmatch.CheckedResponse, failure *Error) {
-	if failure := a.checkAttempt(c.flow, c.appUser); failure != nil {
-		return checked, failure
+	if !bytes.Equal(c.flow.AppUser, sum(c.appUser)) {
+		return checked, fail("callback", ErrUserChanged, errors.New("another user was signed in when the attempt began"))
 	}
 	checked, err := a.musixmatch.Check(response, c.flow.State, c.flow.Verifier)
 	if err != nil {
 		outcome := checkOutcome(err)
 		if outcome != ErrState {
-			a.clearFlow(w, c.state)
+			a.clearFlow(w, c.flow)
 		}
 		return checked, fail("callback", outcome, err)
 	}
@@ -99,22 +99,6 @@ func (a *Auth) checkCallback(w http.ResponseWriter, s *session.Session, response
 		return checked, fail("callback", ErrUnavailable, err)
 	}
 	return checked, nil
-}
-
-// checkAttempt checks that the attempt was for the same kind of sign-in and was
-// begun by the same user of the application.
-func (a *Auth) checkAttempt(f flow, appUser string) *Error {
-	purpose := signInFlow
-	if a.cfg.AppUser != nil {
-		purpose = connectFlow
-	}
-	if f.Purpose != purpose {
-		return fail("callback", ErrState, errors.New("the attempt was for another purpose"))
-	}
-	if !bytes.Equal(f.AppUser, appUserSum(appUser)) {
-		return fail("callback", ErrUserChanged, errors.New("another user was signed in when the attempt began"))
-	}
-	return nil
 }
 
 // checkOutcome returns what it means that an authorization response was not accepted.
@@ -155,13 +139,13 @@ func (a *Auth) finishCallback(w http.ResponseWriter, s *session.Session, c callb
 	case !won:
 		return nil, nil
 	}
-	a.clearFlow(w, c.state)
+	a.clearFlow(w, c.flow)
 	login, failure := a.finishLogin(ctx, c)
 	if failure != nil {
 		return nil, failure
 	}
 	kind := EventConnect
-	if c.flow.Purpose == signInFlow {
+	if a.cfg.AppUser == nil {
 		kind = EventLogin
 		if err := s.SignIn(ctx, login.UserID); err != nil {
 			return unavailable(err)

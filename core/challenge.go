@@ -56,8 +56,9 @@ func (a *Auth) notSignedIn(w http.ResponseWriter, r *http.Request, op string) er
 
 // LoginURL returns the path where a browser starts to sign in. In connect mode
 // it is the path to which a form is POSTed. The browser comes back to returnTo:
-// a path on this site or a URL on a trusted origin, of at most 2 KiB and without
-// a fragment. Any other returnTo means Config.AfterLogin.
+// a path on this site or a URL on a trusted origin, of at most 1 KiB and without
+// a fragment. Any other returnTo means Config.AfterLogin. If a browser begins
+// several sign-ins at once, only the last keeps a returnTo above 192 bytes.
 func (a *Auth) LoginURL(returnTo string) string {
 	start := a.site.browserPath(a.site.start)
 	if returnTo == "" {
@@ -94,13 +95,13 @@ func (a *Auth) requestedPath(r *http.Request) string {
 	if !strings.HasPrefix(target, "/") {
 		target = r.URL.RequestURI()
 	}
+	if prefix := a.cfg.PathPrefix; prefix == "" || !within(target, prefix) {
+		target = a.site.browserPath(target)
+	} // else http.StripPrefix took the prefix from the path, and left it here
 	if len(target) > maxReturnTo {
 		return ""
 	}
-	if prefix := a.cfg.PathPrefix; prefix != "" && within(target, prefix) {
-		return target // http.StripPrefix takes the prefix from the path, and leaves it here
-	}
-	return a.site.browserPath(target)
+	return target
 }
 
 // isNavigation reports whether a person would see the answer as a page. A script

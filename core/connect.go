@@ -16,5 +16,5 @@ func (a *Auth) serveConnect(w http.ResponseWriter, r *http.Request, s *session.S
 	if appUser == "" {
 		return a.errorResponse(w, "connect", ErrNotSignedIn, nil)
 	}
-	return a.startAuthorization(w, r, s, connectFlow, appUser, r.FormValue("return_to"))
+	return a.startAuthorization(w, r, s, appUser, r.FormValue("return_to"))
 }

@@ -1,12 +1,12 @@
 package core
 
 import (
-	"cmp"
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/base64"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"net/http"
 	"slices"
 	"strconv"
@@ -19,165 +19,198 @@ import (
 	"github.com/mxmconnect/mxmconnect/core/internal/session"
 )
 
+// The cookies of all attempts of a browser are below 4 KiB together, however
+// many begin at the same moment: proxies refuse requests with larger headers, and
+// any site can open a login in a popup. So a long return_to is in a cookie of its
+// own, of which there is one. The attempt that began last has it.
 const (
-	flowCookie  = "mxm_flow_"
-	flowLife    = 10 * time.Minute
-	maxFlows    = 5 // per browser: tabs that sign in at the same time
-	flowPurpose = "flow"
-	signInFlow  = "sign-in"
-	connectFlow = "connect"
-	maxFlowSize = 2500 // bytes; keeps the cookie below 3.5 KiB, as browsers drop one of 4 KiB
+	flowCookie    = "mxm_flow_"
+	returnCookie  = "mxm_return_to"
+	flowLife      = 10 * time.Minute
+	maxFlows      = 5 // per browser: tabs that sign in at the same time
+	maxReturnTo   = 1 << 10
+	longReturnTo  = 192
+	maxSeen       = 100 // flow cookies of a request that are looked at
+	maxEvictions  = 8   // per answer, so that its headers are below 4 KiB
+	flowPurpose   = "flow"
+	returnPurpose = "return_to"
 )
 
 // flow is one attempt to sign in. It is sealed in a cookie of its own, so an
 // anonymous visitor fills no store and every tab has its own attempt.
 type flow struct {
 	State    []byte // SHA-256
+	AppUser  []byte // SHA-256; of nobody in sign-in mode
 	Verifier string
-	Purpose  string
-	AppUser  []byte // see appUserSum
-	Created  time.Time
-	ReturnTo string
+	ReturnTo string // "" in the cookie if it is long
+
+	cookies []string // where it is kept
 }
 
-const flowFields = 6
+const verifierSize = 43
 
-// encode returns the fields as lines. ReturnTo is the last, and may be anything.
-// JSON would be several times as dear, and half as long again.
 func (f flow) encode() []byte {
-	return []byte(strings.Join([]string{
-		hex.EncodeToString(f.State), f.Verifier, f.Purpose, hex.EncodeToString(f.AppUser),
-		strconv.FormatInt(f.Created.UnixNano(), 10), f.ReturnTo,
-	}, "\n"))
+	return slices.Concat(f.State, f.AppUser, []byte(f.Verifier), []byte(f.ReturnTo))
 }
 
-func decodeFlow(text string) (f flow, err error) {
-	v := strings.SplitN(text, "\n", flowFields)
-	if len(v) != flowFields {
+func decodeFlow(plain []byte) (flow, error) {
+	const appUser, verifier, returnTo = sha256.Size, 2 * sha256.Size, 2*sha256.Size + verifierSize
+	if len(plain) < returnTo {
 		return flow{}, seal.ErrUnsealable
 	}
-	state, err1 := hex.DecodeString(v[0])
-	appUser, err2 := hex.DecodeString(v[3])
-	created, err3 := strconv.ParseInt(v[4], 10, 64)
-	if cmp.Or(err1, err2, err3) != nil {
-		return flow{}, seal.ErrUnsealable
-	}
-	return flow{state, v[1], v[2], appUser, time.Unix(0, created), v[5]}, nil
+	return flow{
+		State: plain[:appUser], AppUser: plain[appUser:verifier],
+		Verifier: string(plain[verifier:returnTo]), ReturnTo: string(plain[returnTo:]),
+	}, nil
 }
 
 // startFlow begins an attempt and gives the browser its cookie. It returns the
 // state, which names the attempt, and the flow.
-func (a *Auth) startFlow(w http.ResponseWriter, r *http.Request, purpose, appUser, returnTo string) (state string, f flow) {
+func (a *Auth) startFlow(w http.ResponseWriter, r *http.Request, appUser, returnTo string) (state string, f flow) {
+	if len(returnTo) > maxReturnTo {
+		returnTo = a.afterLogin()
+	}
 	state = seal.RandomString()
-	f = flow{
-		State:    sum(state),
-		Verifier: oauth2.GenerateVerifier(),
-		ReturnTo: returnTo,
-		Purpose:  purpose,
-		AppUser:  appUserSum(appUser),
-		Created:  time.Now(),
-	}
+	f = flow{State: sum(state), AppUser: sum(appUser), Verifier: oauth2.GenerateVerifier(), ReturnTo: returnTo}
 	a.evictFlows(w, r)
-	name := a.flowCookieName(state)
-	plain := f.encode()
-	if len(plain) > maxFlowSize {
-		f.ReturnTo = "" // the browser arrives elsewhere, but the attempt is not lost
-		plain = f.encode()
+	name := a.cookieName(flowCookie + flowTime(time.Now()) + flowID(state))
+	if len(returnTo) > longReturnTo {
+		f.ReturnTo = ""
+		a.setFlowCookie(w, a.cookieName(returnCookie), a.keys.Seal(returnPurpose, a.flowPlace(name), []byte(returnTo)))
 	}
-	sealed := a.keys.Seal(flowPurpose, a.flowPlace(name), plain)
-	http.SetCookie(w, a.newFlowCookie(name, base64.RawURLEncoding.EncodeToString(sealed), int(flowLife.Seconds())))
+	a.setFlowCookie(w, name, a.keys.Seal(flowPurpose, a.flowPlace(name), f.encode()))
 	return state, f
 }
 
 // openFlow returns the flow that state names, if this browser started it and
 // it has not expired.
-func (a *Auth) openFlow(r *http.Request, state string) (flow, error) {
-	name := a.flowCookieName(state)
-	cookies := r.CookiesNamed(name)
-	if len(cookies) != 1 {
+func (a *Auth) openFlow(r *http.Request, state string) (f flow, err error) {
+	var name, value, returnTo string
+	found, id := 0, flowID(state)
+	for n, v := range session.Cookies(r) {
+		if n == a.cookieName(returnCookie) {
+			returnTo = v
+		} else if created, ok := a.flowCreated(n); ok && strings.HasSuffix(n, id) && !expired(created) {
+			name, value = n, v
+			found++
+		}
+	}
+	if found != 1 {
 		return flow{}, errors.New("this browser has no such attempt")
 	}
-	f, err := a.unsealFlow(cookies[0])
+	plain, err := a.unseal(flowPurpose, name, value)
 	if err != nil {
+		return flow{}, err
+	}
+	if f, err = decodeFlow(plain); err != nil {
 		return flow{}, err
 	}
 	if subtle.ConstantTimeCompare(sum(state), f.State) != 1 {
 		return flow{}, errors.New("the attempt belongs to another state")
 	}
-	if age := time.Since(f.Created); age > flowLife {
-		return flow{}, errors.New("the attempt has expired")
+	f.cookies = []string{name}
+	if long, err := a.unseal(returnPurpose, name, returnTo); err == nil {
+		f.ReturnTo = string(long)
+		f.cookies = append(f.cookies, a.cookieName(returnCookie))
 	}
 	return f, nil
 }
 
-func (a *Auth) unsealFlow(c *http.Cookie) (f flow, err error) {
-	sealed, err := base64.RawURLEncoding.DecodeString(c.Value)
+// unseal opens the value of a cookie that belongs to the attempt in flowCookie.
+func (a *Auth) unseal(purpose, flowCookie, value string) (plain []byte, err error) {
+	sealed, err := base64.RawURLEncoding.DecodeString(value)
 	if err != nil {
-		return flow{}, seal.ErrUnsealable
+		return nil, seal.ErrUnsealable
 	}
-	plain, err := a.keys.Open(flowPurpose, a.flowPlace(c.Name), sealed)
-	if err != nil {
-		return flow{}, err
-	}
-	return decodeFlow(string(plain))
+	return a.keys.Open(purpose, a.flowPlace(flowCookie), sealed)
 }
 
-// flowPlace names all that an attempt belongs to: its cookie, and the client at
-// an authorization server with the address to which the answer comes. None of
-// them has a NUL.
+// flowPlace names all that an attempt belongs to: its cookie, which says when it
+// began, what it is for, and the client at an authorization server with the
+// address to which the answer comes. None of them has a NUL.
 func (a *Auth) flowPlace(cookie string) string {
-	return strings.Join([]string{cookie, a.cfg.BaseURL, a.cfg.ClientID, a.cfg.RedirectURL}, "\x00")
+	mode := "sign-in"
+	if a.cfg.AppUser != nil {
+		mode = "connect"
+	}
+	return strings.Join([]string{cookie, mode, a.cfg.BaseURL, a.cfg.ClientID, a.cfg.RedirectURL}, "\x00")
 }
 
-// evictFlows makes room for one more attempt. It removes unreadable attempts
-// first, then the oldest.
+// evictFlows makes room for one more attempt. It removes attempts that cannot be
+// completed, then the oldest. It opens none: the name says how old one is.
 func (a *Auth) evictFlows(w http.ResponseWriter, r *http.Request) {
-	type attempt struct {
-		name    string
-		created time.Time
-	}
-	var attempts []attempt
-	prefix := a.flowCookieName("")
-	prefix = prefix[:len(prefix)-flowNameSize]
-	for _, c := range r.Cookies() {
-		if strings.HasPrefix(c.Name, prefix) && !slices.ContainsFunc(attempts, func(o attempt) bool { return o.name == c.Name }) {
-			f, _ := a.unsealFlow(c) // unreadable: the zero time is the oldest
-			attempts = append(attempts, attempt{c.Name, f.Created})
+	var names, gone []string
+	for name := range session.Cookies(r) {
+		created, ok := a.flowCreated(name)
+		switch {
+		case !ok:
+		case expired(created):
+			gone = append(gone, name)
+		default:
+			names = append(names, name)
+		}
+		if len(names)+len(gone) == maxSeen {
+			break
 		}
 	}
-	slices.SortFunc(attempts, func(x, y attempt) int { return x.created.Compare(y.created) })
-	for len(attempts) >= maxFlows {
-		http.SetCookie(w, a.newFlowCookie(attempts[0].name, "", -1))
-		attempts = attempts[1:]
+	slices.Sort(names)
+	names = slices.Compact(names)
+	gone = append(gone, names[:max(0, len(names)-maxFlows+1)]...)
+	for _, name := range gone[:min(len(gone), maxEvictions)] {
+		a.removeFlowCookie(w, name)
 	}
 }
 
-func (a *Auth) clearFlow(w http.ResponseWriter, state string) {
-	http.SetCookie(w, a.newFlowCookie(a.flowCookieName(state), "", -1))
+// clearFlow removes what the browser has of an attempt.
+func (a *Auth) clearFlow(w http.ResponseWriter, f flow) {
+	for _, name := range f.cookies {
+		a.removeFlowCookie(w, name)
+	}
 }
 
-const flowNameSize = 16
+// The name of a flow's cookie ends with the time when it began, in microseconds
+// and hexadecimal, and with its ID. So names are in the order of their age.
+const (
+	flowTimeSize = 13
+	flowIDSize   = 16
+)
 
-func (a *Auth) flowCookieName(state string) string {
-	name := flowCookie + hex.EncodeToString(sum(state)[:flowNameSize/2])
+func flowTime(t time.Time) string { return fmt.Sprintf("%0*x", flowTimeSize, t.UnixMicro()) }
+
+func flowID(state string) string { return hex.EncodeToString(sum(state)[:flowIDSize/2]) }
+
+// flowCreated returns when the flow in a cookie of that name began.
+func (a *Auth) flowCreated(cookie string) (created time.Time, ok bool) {
+	end, ok := strings.CutPrefix(cookie, a.cookieName(flowCookie))
+	if !ok || len(end) != flowTimeSize+flowIDSize {
+		return time.Time{}, false
+	}
+	µs, err := strconv.ParseInt(end[:flowTimeSize], 16, 64)
+	return time.UnixMicro(µs), err == nil
+}
+
+// expired reports whether a flow of that time cannot be completed any more.
+// Clocks of instances differ, but not by so much that it begins in the future.
+func expired(created time.Time) bool { return time.Since(created).Abs() > flowLife }
+
+func sum(s string) []byte {
+	hash := sha256.Sum256([]byte(s))
+	return hash[:]
+}
+
+func (a *Auth) cookieName(name string) string {
 	if a.secure {
 		return session.HostPrefix + name
 	}
 	return name
 }
 
-// appUserSum returns a hash that is enough to recognize a user. The user's name
-// may be too long for a cookie.
-func appUserSum(appUser string) []byte {
-	if appUser == "" {
-		return nil
-	}
-	return sum(appUser)
+func (a *Auth) setFlowCookie(w http.ResponseWriter, name string, sealed []byte) {
+	http.SetCookie(w, a.newFlowCookie(name, base64.RawURLEncoding.EncodeToString(sealed), int(flowLife.Seconds())))
 }
 
-func sum(s string) []byte {
-	hash := sha256.Sum256([]byte(s))
-	return hash[:]
+func (a *Auth) removeFlowCookie(w http.ResponseWriter, name string) {
+	http.SetCookie(w, a.newFlowCookie(name, "", -1))
 }
 
 func (a *Auth) newFlowCookie(name, value string, maxAge int) *http.Cookie {

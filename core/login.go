@@ -26,7 +26,7 @@ func (a *Auth) serveLogin(w http.ResponseWriter, r *http.Request, s *session.Ses
 		seeOther(w, location)
 		return nil
 	}
-	return a.startAuthorization(w, r, s, signInFlow, "", r.URL.Query().Get("return_to"))
+	return a.startAuthorization(w, r, s, "", r.URL.Query().Get("return_to"))
 }
 
 const (
@@ -44,7 +44,7 @@ func (a *Auth) otherLoopbackHost(r *http.Request) (location string) {
 		return ""
 	}
 	moved := url.Values{hostMark: {"1"}}
-	if returnTo := q.Get("return_to"); returnTo != "" {
+	if returnTo := q.Get("return_to"); returnTo != "" && len(returnTo) <= maxReturnTo {
 		moved.Set("return_to", returnTo)
 	}
 	return a.site.origin + a.LoginURL("") + "?" + moved.Encode()
@@ -54,12 +54,12 @@ func hostname(hostport string) string { return (&url.URL{Host: hostport}).Hostna
 
 // startAuthorization redirects to the authorization request (RFC 6749 section
 // 4.1.1), with PKCE S256 as RFC 9700 section 2.1.1 asks.
-func (a *Auth) startAuthorization(w http.ResponseWriter, r *http.Request, s *session.Session, purpose, appUser, returnTo string) error {
+func (a *Auth) startAuthorization(w http.ResponseWriter, r *http.Request, s *session.Session, appUser, returnTo string) error {
 	if host := hostname(r.Host); !strings.EqualFold(host, a.site.host) {
 		a.warnOnce(&a.warned.host, r, "a sign-in began at another host than RedirectURL's; it ends in bad_state, unless a proxy has changed the Host header",
 			slog.String("host", host[:min(len(host), maxHost)]), slog.String("redirect_url_host", a.site.host))
 	}
-	state, f := a.startFlow(w, r, purpose, appUser, a.returnTo(returnTo))
+	state, f := a.startFlow(w, r, appUser, a.returnTo(returnTo))
 	if err := s.Save(w); err != nil {
 		return a.errorResponse(w, "login", ErrUnavailable, err)
 	}

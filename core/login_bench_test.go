@@ -1,6 +1,7 @@
 package core
 
 import (
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -47,6 +48,47 @@ func BenchmarkLogin(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
+}
+
+// What a client can send at most (net/http reads 3,000 cookies) costs hardly more
+// than a normal request, apart from what net/http needs to parse the cookies.
+func BenchmarkLoginWithManyCookies(b *testing.B) {
+	a := newTestAuth(b, nil)
+	login := routeOf(a, "/login")
+	requests := map[string]*http.Request{"none": nil, "2900": nil}
+	for name := range requests {
+		requests[name] = httptest.NewRequest(http.MethodGet, "/auth/musixmatch/login?return_to=/me", nil)
+	}
+	w := &discardWriter{header: http.Header{}}
+	require.NoError(b, login(w, requests["none"]))
+	requests["2900"].Header.Set("Cookie", strings.Join(variants(w.header.Get("Set-Cookie"), 2900), "; "))
+	for name, r := range requests {
+		b.Run(name, func(b *testing.B) {
+			for b.Loop() {
+				w := &discardWriter{header: http.Header{}}
+				if err := login(w, r); err != nil || w.header.Get("Location") == "" {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+	b.Run("2900, net/http alone", func(b *testing.B) {
+		for b.Loop() {
+			if len(requests["2900"].Cookies()) != 2900 {
+				b.Fatal("too many cookies")
+			}
+		}
+	})
+}
+
+// variants returns n cookies like the one that set gives to a browser, each for
+// a state of its own.
+func variants(set string, n int) (cookies []string) {
+	name, value, _ := strings.Cut(strings.Split(set, ";")[0], "=")
+	for i := range n {
+		cookies = append(cookies, fmt.Sprintf("%s%08x=%s", name[:len(name)-8], i, value))
+	}
+	return cookies
 }
 
 // A callback claims, exchanges, introspects, stores the grant and renews the

@@ -8,14 +8,12 @@ import (
 	"github.com/mxmconnect/mxmconnect/core/internal/musixmatch"
 )
 
-const maxReturnTo = 2 << 10
-
 // localPath returns raw, a path on this site with an optional query, or false.
 // It refuses everything that a browser or router could read as another origin,
 // before or after cleaning. What it accepts has one leading slash, no backslash
 // and only visible ASCII. The result is clean: cleaning it again changes nothing.
 func localPath(raw string) (string, bool) {
-	if raw == "" || len(raw) > maxReturnTo || raw[0] != '/' || strings.HasPrefix(raw, "//") {
+	if raw == "" || raw[0] != '/' || strings.HasPrefix(raw, "//") {
 		return "", false
 	}
 	for i := 0; i < len(raw); i++ {

@@ -57,6 +57,31 @@ var loginCases = []testCase{
 		equal(t, "codes exchanged", s.exchanges(), 5)
 		equal(t, "user", b.user(), alice)
 	}},
+	{"many logins", "sign-ins that a stranger starts leave cookies of less than 4 KiB, one after the other or at once, and the last comes back to where it began", func(t *testing.T, adapter Adapter) {
+		s := start(t, adapter, setup{https: true})
+		for _, returnTo := range []string{"/page?q=" + strings.Repeat("&", 1000), "/page?q=" + strings.Repeat("&", 2040), "/page"} {
+			target := loginPath + "?" + url.Values{"return_to": {returnTo}}.Encode()
+			b := s.browser()
+			for range 7 {
+				small(t, b.visit(target), b)
+			}
+			if len(returnTo) <= 1<<10 {
+				redirected(t, "the last", b.visit(b.begin(returnTo)), returnTo)
+			} else {
+				redirected(t, "the last", b.visit(b.begin(returnTo)), "/welcome")
+			}
+
+			b = s.browser()
+			for range 5 {
+				other := s.browser() // which has none of the others' cookies when it asks
+				a := other.visit(target)
+				b.with(a.cookies...)
+				small(t, a, b)
+			}
+			equal(t, "attempts", len(flowCookies(b.jar())), 5)
+			small(t, b.visit(target), b)
+		}
+	}},
 	{"navigation", "a script or a foreign frame cannot start a sign-in", func(t *testing.T, adapter Adapter) {
 		s := start(t, adapter, setup{})
 		b := s.browser()
@@ -146,3 +171,22 @@ var loginCases = []testCase{
 }
 
 func nothing(*site, http.ResponseWriter, *http.Request) error { return nil }
+
+// small checks that the headers of the answer to a login are below 4 KiB, and
+// what the browser then has of sign-ins, too.
+func small(t *testing.T, login *answer, b *browser) {
+	t.Helper()
+	equal(t, "login", login.status, http.StatusSeeOther)
+	var head strings.Builder
+	_ = login.header.Write(&head)
+	if head.Len() >= 4<<10 {
+		t.Errorf("the headers of the answer are %d bytes", head.Len())
+	}
+	size := 0
+	for _, c := range b.jar() {
+		size += len(c.Name + "=" + c.Value + "; ")
+	}
+	if size >= 4<<10 {
+		t.Errorf("%d attempts are %d bytes of cookies", len(flowCookies(b.jar())), size)
+	}
+}

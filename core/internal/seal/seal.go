@@ -72,7 +72,7 @@ func newKey(k []byte) (sealingKey, error) {
 		return sealingKey{}, errors.New("must be random: it repeats a few bytes")
 	}
 	key := sealingKey{secret: bytes.Clone(k)}
-	copy(key.id[:], key.derive(nil, "key id", keyIDSize))
+	copy(key.id[:], key.derive("key id", keyIDSize))
 	return key, nil
 }
 
@@ -88,8 +88,10 @@ func encoded(k []byte) string {
 	return ""
 }
 
-func (k sealingKey) derive(salt []byte, purpose string, size int) []byte {
-	derived, err := hkdf.Key(sha256.New, k.secret, salt, "mxmconnect "+purpose, size)
+// derive is HKDF-Expand alone: the configured keys are random, so that there is
+// nothing to extract (RFC 5869 section 3.3).
+func (k sealingKey) derive(info string, size int) []byte {
+	derived, err := hkdf.Expand(sha256.New, k.secret, "mxmconnect "+info, size)
 	if err != nil {
 		panic(err) // of a size that SHA-256 cannot give
 	}
@@ -97,7 +99,7 @@ func (k sealingKey) derive(salt []byte, purpose string, size int) []byte {
 }
 
 func (k sealingKey) aead(salt []byte, purpose string) cipher.AEAD {
-	block, err := aes.NewCipher(k.derive(salt, "seal "+purpose, keySize))
+	block, err := aes.NewCipher(k.derive("seal "+purpose+string(salt), keySize))
 	if err != nil {
 		panic(err) // of a wrong size
 	}

@@ -8,6 +8,7 @@ package session
 import (
 	"context"
 	"errors"
+	"iter"
 	"net/http"
 	"strings"
 	"sync"
@@ -187,18 +188,35 @@ func (s *Session) readUser(text string) {
 	s.touch(in, now)
 }
 
-// cookieValue returns the value of a cookie and how many have that name. Every
-// request pays for it; r.CookiesNamed would parse and copy all cookies.
+// cookieValue returns the value of a cookie and how many have that name.
 func cookieValue(r *http.Request, name string) (value string, found int) {
-	for _, line := range r.Header["Cookie"] {
-		for len(line) > 0 {
-			var part string
-			part, line, _ = strings.Cut(line, ";")
-			if v, ok := strings.CutPrefix(strings.TrimLeft(part, " \t"), name+"="); ok {
-				value = strings.TrimRight(v, " \t")
-				found++
-			}
+	for n, v := range Cookies(r) {
+		if n == name {
+			value = v
+			found++
 		}
 	}
 	return value, found
+}
+
+// maxCookies is more than any browser keeps for one site.
+const maxCookies = 1000
+
+// Cookies yields the names and values of the first maxCookies cookies, as they
+// were sent. Every request pays for it; r.Cookies would parse and copy them.
+func Cookies(r *http.Request) iter.Seq2[string, string] {
+	return func(yield func(name, value string) bool) {
+		n := 0
+		for _, line := range r.Header["Cookie"] {
+			for len(line) > 0 && n < maxCookies {
+				var part string
+				part, line, _ = strings.Cut(line, ";")
+				name, value, ok := strings.Cut(strings.Trim(part, " \t"), "=")
+				if ok && !yield(name, value) {
+					return
+				}
+				n++
+			}
+		}
+	}
 }
