@@ -2,6 +2,7 @@ package browsertest
 
 import (
 	"context"
+	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
 	"net/url"
@@ -178,6 +179,34 @@ func TestCookies(t *testing.T) {
 			require.Empty(t, b.cookies(sessionCookie))
 			require.Empty(t, b.cookies(prefix+"mxm_"))
 		}
+	})
+}
+
+// Any site can open logins in popups, all at once. A proxy with a usual limit for
+// headers lets the browser's requests pass nevertheless.
+func TestCookieBomb(t *testing.T) {
+	eachDemo(t, func(t *testing.T, demo string) {
+		proxy := &httputil.ReverseProxy{}
+		front := httptest.NewUnstartedServer(proxy)
+		front.Config.MaxHeaderBytes = 4 << 10 // net/http adds 4 KiB
+		front.Start()
+		t.Cleanup(front.Close)
+		back, err := url.Parse(startDemo(t, demo, newServer(t), "MXM_REDIRECT_URL="+front.URL+mxmtest.CallbackPath))
+		require.NoError(t, err)
+		proxy.Rewrite = func(r *httputil.ProxyRequest) { r.SetURL(back) }
+		attacker := httptest.NewServer(http.NotFoundHandler())
+		t.Cleanup(attacker.Close)
+
+		b := openBrowser(t)
+		for _, size := range []int{1000, 2000} {
+			logins := front.URL + "/auth/musixmatch/login?return_to=/" + strings.Repeat("x", size)
+			b.do(chromedp.Navigate(strings.Replace(attacker.URL, "127.0.0.1", "localhost", 1)))
+			ask(b, b, chromedp.Evaluate[any]("for (let i = 0; i < 5; i++) window.open('"+logins+"'); null"))
+			require.Eventually(t, func() bool { return len(b.cookies("mxm_flow")) >= 5 }, 20*time.Second, 20*time.Millisecond)
+			b.do(chromedp.Navigate(front.URL))
+			b.shows(b, home)
+		}
+		b.signIn(b, front.URL, ada)
 	})
 }
 
