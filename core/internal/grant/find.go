@@ -145,7 +145,14 @@ func (f *flight) ask() step {
 		f.e.active.Store(f.gr.Generation)
 		return f.land(result{served: s, verdict: active})
 	case f.m.newborn(f.e, f.gr, in):
-		return f.land(result{served: s, verdict: noAnswer})
+		switch same, next := f.unchanged(); {
+		case !same:
+			return next
+		case f.gr.Intent == nil:
+			return f.land(result{served: s, verdict: noAnswer})
+		}
+		f.asked = true // a refresh is under way, which would kill it
+		return f.find
 	}
 	f.asked, f.e.watch.dead = true, true
 	return f.find

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -155,6 +156,19 @@ func TestNewbornIsNotDead(t *testing.T) {
 			synctest.Wait()
 			age = min(2*age, 8*b.m.confirmWait)
 		}
+	})
+}
+
+// Unless another instance is refreshing it, which is found out though it began
+// after the record was read.
+func TestNewbornThatIsBeingRefreshed(t *testing.T) {
+	onBench(t, func(b *bench) {
+		b.m = b.instance()
+		require.Equal(t, "a1", b.token())
+		once := sync.OnceFunc(b.foreign)
+		b.look = func(string, bool) (bool, error) { once(); return false, nil }
+		time.AfterFunc(time.Second, b.others)
+		require.Equal(t, "x", b.replaced("a1"))
 	})
 }
 
