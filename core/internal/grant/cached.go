@@ -19,6 +19,7 @@ type served struct {
 	at         musixmatch.Moment
 	fresh      time.Duration // for so long after at it is served without a look at the store
 	valid      time.Duration // for so long it is served when there is nothing better
+	ends       time.Duration // so long after at the token ends, as far as is known
 	agreed     atomic.Int64  // when the wall clock was last asked, on the monotonic one
 }
 
@@ -48,6 +49,21 @@ func (m *Manager) left(gr grant) time.Duration {
 	return gr.Issued.Add(max(gr.ExpiresIn, shortestLife)).Sub(now)
 }
 
+// ends is in how long the grant's access token ends. Scheduling makes more of a
+// life that is shorter than it bothers about.
+func (m *Manager) ends(gr grant) time.Duration {
+	if now, known := m.server.Now(); known && gr.ExpiryKnown && gr.ExpiresIn > 0 {
+		return gr.Issued.Add(gr.ExpiresIn).Sub(now)
+	}
+	return m.left(gr)
+}
+
+// suits reports whether s may be of use to a caller whose token was rejected, or
+// to one who comes for the first time: rejected is empty then.
+func (s *served) suits(clock musixmatch.Clock, rejected string) bool {
+	return s.token.AccessToken != rejected && (rejected == "" || clock.Since(s.at) < s.ends)
+}
+
 func (m *Manager) fresh(e *entry, gr grant) bool {
 	return m.left(gr) > m.window(max(gr.ExpiresIn, shortestLife), e.early)
 }
@@ -72,7 +88,7 @@ func (m *Manager) serve(e *entry, gr grant) *served {
 		return nil
 	}
 	left := m.left(gr)
-	s := &served{generation: gr.Generation, at: m.clock.Now(), valid: left}
+	s := &served{generation: gr.Generation, at: m.clock.Now(), valid: left, ends: m.ends(gr)}
 	s.fresh = min(m.intentLease, left-m.window(max(gr.ExpiresIn, shortestLife), e.early))
 	if gr.Refresh == "" {
 		s.fresh = min(m.intentLease, left)
@@ -92,6 +108,7 @@ func (m *Manager) serve(e *entry, gr grant) *served {
 // at the store: at most for a lease, since somebody elsewhere may disconnect.
 func (f *flight) serveFor(s *served, d time.Duration) *served {
 	longer := &served{token: s.token, generation: s.generation, at: f.m.clock.Now(), fresh: min(d, f.m.intentLease)}
+	longer.ends = s.ends - f.m.clock.Since(s.at)
 	longer.valid = max(s.valid-f.m.clock.Since(s.at), longer.fresh)
 	f.e.show(longer, s.generation)
 	return longer

@@ -113,6 +113,9 @@ func (f *flight) adoptable() bool {
 	if f.gr.Access == "" || f.gr.Access == f.rejected || f.e.watch.dead || f.m.left(f.gr) <= 0 {
 		return false
 	}
+	if f.rejected != "" && f.m.ends(f.gr) <= 0 {
+		return false // the API would refuse this one, too
+	}
 	newer := f.rejected != "" || f.startGen != 0 && f.gr.Generation > f.startGen
 	return newer || f.m.fresh(f.e, f.gr) || f.gr.Refresh == ""
 }

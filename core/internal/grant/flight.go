@@ -78,7 +78,7 @@ func (m *Manager) token(ctx context.Context, sub, rejected string) result {
 	defer timer.Stop()
 	for {
 		e := m.entries.locked(sub)
-		if s := e.cached.Load(); s != nil && m.isFresh(s) && s.token.AccessToken != rejected {
+		if s := e.cached.Load(); s != nil && m.isFresh(s) && s.suits(m.clock, rejected) {
 			e.mu.Unlock()
 			return result{served: s}
 		}
@@ -156,7 +156,7 @@ func (f *flight) wait(ctx context.Context, patience <-chan time.Time, rejected s
 
 // alive returns the cached token if it has not expired and is not rejected.
 func (e *entry) alive(clock musixmatch.Clock, rejected string) *served {
-	if s := e.cached.Load(); s != nil && clock.Since(s.at) < s.valid && s.token.AccessToken != rejected {
+	if s := e.cached.Load(); s != nil && clock.Since(s.at) < s.valid && s.suits(clock, rejected) {
 		return s
 	}
 	return nil

@@ -76,6 +76,28 @@ func TestClockOfOursIsBelievedForAMoment(t *testing.T) {
 	})
 }
 
+// Tokens may live for less than scheduling bothers about: one that a sibling got,
+// and that has ended since, is no good to who comes with a 401.
+func TestReplaceByATokenThatLives(t *testing.T) {
+	onBench(t, func(b *bench) {
+		short := func(life time.Duration) {
+			b.put(func(gr *grant) {
+				gr.Generation, gr.Access, gr.Issued, gr.ExpiresIn = gr.Generation+1, fmt.Sprint("s", life), time.Now(), life
+			})
+		}
+		short(5 * time.Second)
+		time.Sleep(4 * time.Second)
+		require.Equal(t, "s5s", b.replaced("a1"))
+		time.Sleep(time.Second)
+		require.Equal(t, "a2", b.replaced("a0"))
+		short(0) // an answer that does not say
+		b.m = b.instance()
+		time.Sleep(5 * time.Second)
+		require.Equal(t, "s0s", b.replaced("a1"))
+		require.Equal(t, []string{"r1"}, b.list(&b.posts))
+	})
+}
+
 // A rejected token that is active is no reason for a refresh; one that is dead is
 // replaced, long before its end.
 func TestReplace(t *testing.T) {
