@@ -5,6 +5,7 @@
 // Set MXM_CLIENT_ID and MXM_CLIENT_SECRET to run them against Musixmatch. The
 // tests run them as processes.
 //
+//	starter            a program to copy: Redis, several instances, shutdown
 //	nethttp gin echo   the same app on three frameworks; diff them
 //	link               connect Musixmatch to users that the application signs in itself
 //	worker             act for users who are not there

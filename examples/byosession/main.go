@@ -1,5 +1,5 @@
-// Command byosession is an application that has its own scs.SessionManager with
-// its own data, and adds sign-in with Musixmatch. It runs offline. Set
+// Command byosession shows sign-in in an application that has its own
+// scs.SessionManager with its own data. It runs offline. Set
 // MXM_CLIENT_ID and MXM_CLIENT_SECRET to run it against Musixmatch.
 //
 // core uses the manager unchanged, and the application's LoadAndSave saves the

@@ -1,4 +1,4 @@
-// Command distribution is a distributor's backend. It acts as the application, not
+// Command distribution shows a distributor's backend. It acts as the application, not
 // as a user: it claims an artist and submits lyrics by ISRC. It shows progress,
 // waits when the API says so, and ends with a report.
 //

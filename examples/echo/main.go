@@ -1,5 +1,5 @@
-// Command echo is the demo app on Echo. It runs offline. Set MXM_CLIENT_ID and
-// MXM_CLIENT_SECRET to run it against Musixmatch.
+// Command echo shows sign-in, sign-out, API calls and the loss of a grant on Echo.
+// It runs offline. Set MXM_CLIENT_ID and MXM_CLIENT_SECRET to run it against Musixmatch.
 package main
 
 import (

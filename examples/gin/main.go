@@ -1,5 +1,5 @@
-// Command gin is the demo app on Gin. It runs offline. Set MXM_CLIENT_ID and
-// MXM_CLIENT_SECRET to run it against Musixmatch.
+// Command gin shows sign-in, sign-out, API calls and the loss of a grant on Gin.
+// It runs offline. Set MXM_CLIENT_ID and MXM_CLIENT_SECRET to run it against Musixmatch.
 package main
 
 import (

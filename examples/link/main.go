@@ -1,5 +1,5 @@
-// Command link is an application that has its own accounts, and whose users connect
-// their Musixmatch account once. It runs offline. Set MXM_CLIENT_ID and
+// Command link shows an application that has its own accounts, and whose users
+// connect their Musixmatch account once. It runs offline. Set MXM_CLIENT_ID and
 // MXM_CLIENT_SECRET to run it against Musixmatch.
 //
 // core.Config.AppUser switches to connect mode: Musixmatch signs nobody in and

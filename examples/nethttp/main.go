@@ -1,5 +1,5 @@
-// Command nethttp is the demo app on net/http. It runs offline. Set MXM_CLIENT_ID and
-// MXM_CLIENT_SECRET to run it against Musixmatch.
+// Command nethttp shows sign-in, sign-out, API calls and the loss of a grant on net/http.
+// It runs offline. Set MXM_CLIENT_ID and MXM_CLIENT_SECRET to run it against Musixmatch.
 package main
 
 import (

@@ -1,4 +1,4 @@
-// Command worker is a job that acts for users who are not there. It calls the API
+// Command worker shows a job that acts for users who are not there. It calls the API
 // once for each user with the user's own tokens, a few users at a time. Run it
 // from cron or a queue, with the store of the web application.
 //
