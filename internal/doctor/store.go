@@ -1,25 +1,21 @@
 package doctor
 
 import (
-	"bytes"
 	"context"
 	"crypto/rand"
-	"errors"
-	"fmt"
 	"log/slog"
 	"strings"
 	"sync"
-	"time"
 
 	"github.com/mxmconnect/mxmconnect/core"
 	"github.com/mxmconnect/mxmconnect/internal/stores"
 )
 
 // checkStore opens the store, which refuses or warns of settings that lose tokens,
-// and does with a record of its own what package core does with a grant.
+// and tries it.
 func (d *doctor) checkStore(ctx context.Context) {
 	scheme, _, _ := strings.Cut(d.storeURL, ":")
-	tried := "open MXM_STORE (" + scheme + ":), write, read and delete"
+	tried := "open MXM_STORE (" + scheme + ":), write and read"
 	if d.storeURL == stores.Memory {
 		d.find("store", OK, "MXM_STORE", "memory: sign-ins and tokens end with the process", "For more than a trial, name a store.")
 		return
@@ -34,7 +30,7 @@ func (d *doctor) checkStore(ctx context.Context) {
 	defer closeStore()
 	ctx, cancel := context.WithTimeout(ctx, d.patience)
 	defer cancel()
-	if err := write(ctx, store); err != nil {
+	if err := ready(ctx, store); err != nil {
 		d.find("store", Wrong, tried, err.Error(), "Give the store's user the rights that docs/stores.md names, and make it a primary.")
 		return
 	}
@@ -46,22 +42,19 @@ func (d *doctor) checkStore(ctx context.Context) {
 	}
 }
 
-func write(ctx context.Context, store core.GrantStore) error {
-	key, r := "mxm-doctor-"+rand.Text(), core.Record{Data: []byte("mxm doctor"), Version: rand.Text(), Expiry: time.Now().Add(time.Minute)}
-	if err := store.CommitGrant(ctx, key, "", r); err != nil {
-		return fmt.Errorf("cannot write: %w", err)
+// ready writes and reads a session and a grant, as an application does when it starts.
+func ready(ctx context.Context, store stores.Store) error {
+	key := make([]byte, 32)
+	rand.Read(key)
+	auth, err := core.New(core.Config{
+		ClientID: "mxm-doctor", ClientSecret: rand.Text(), // nobody is asked
+		Sessions: core.NewSessions(store), Grants: store, Keys: [][]byte{key},
+	})
+	if err != nil {
+		return err
 	}
-	found, ok, err := store.FindGrant(ctx, key)
-	switch {
-	case err != nil:
-		return fmt.Errorf("cannot read: %w", err)
-	case !ok || found.Version != r.Version || !bytes.Equal(found.Data, r.Data):
-		return errors.New("does not return what was written")
-	}
-	if err := store.DeleteGrant(ctx, key); err != nil {
-		return fmt.Errorf("cannot delete: %w", err)
-	}
-	return nil
+	defer auth.Close(ctx)
+	return auth.Ready(ctx)
 }
 
 // warnings is a slog.Handler that keeps the messages of the stores.
