@@ -6,6 +6,25 @@ import (
 	"strings"
 )
 
+// Admit decides about a request that needs a user. It returns the request to go
+// on with if one is signed in; [UserID] of its context is this Auth's user.
+// Otherwise it returns nil: it has answered as [Auth.Challenge] does, or returns
+// the error to answer with. A request to one of Routes is served here, so that a
+// whole site can require a user. Call it inside [Auth.Wrap].
+func (a *Auth) Admit(w http.ResponseWriter, r *http.Request) (*http.Request, error) {
+	for _, route := range a.routes {
+		if p := r.URL.Path; p == route.Path || p == a.site.browserPath(route.Path) {
+			return nil, route.Serve(w, r)
+		}
+	}
+	if s := a.sessions.From(r.Context()); s != nil {
+		if user, _ := s.UserID(r.Context()); user != "" {
+			return s.Require(r), nil
+		}
+	}
+	return nil, a.Challenge(w, r)
+}
+
 // Challenge answers a request that needs a user and has none. It redirects a
 // navigation (303) to the login, which comes back to the same page. For any
 // other request it writes no body and returns [ErrNotSignedIn] with its LoginURL,

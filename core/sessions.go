@@ -48,9 +48,27 @@ func (a *Auth) refuseUnsaved(w http.ResponseWriter, r *http.Request, cause error
 // UserID returns the Musixmatch user ID of the user who is signed in, or "".
 // ctx is the request's context. In connect mode the user is the one that
 // Config.LinkedUser returns for the application's user.
+//
+// "" may also mean that nobody can say at the moment; [Auth.User] tells the two
+// apart. Where there are several Auths, the user is that of the innermost
+// RequireUser, or else of the innermost Wrap; Auth.User asks for one Auth.
 func UserID(ctx context.Context) string { return session.UserID(ctx) }
 
+// User returns the Musixmatch user ID of the user who is signed in with this
+// Auth, or "" for nobody. ctx is the request's context inside [Auth.Wrap] or
+// RequireUser; elsewhere nobody is signed in. The error is [ErrUnavailable]: the
+// session could not be read, or Config.LinkedUser failed, so nobody can say.
+// A page that would offer the sign-in to nobody answers with status 503 then.
+func (a *Auth) User(ctx context.Context) (userID string, err error) {
+	userID, err = a.sessions.User(ctx)
+	if err != nil {
+		return "", fail("user", ErrUnavailable, err)
+	}
+	return userID, nil
+}
+
 // WithUserID returns a copy of ctx in which userID is signed in. Use it in tests.
+// [Auth.User] and RequireUser believe it only where the Auth has no session.
 func WithUserID(ctx context.Context, userID string) context.Context {
 	return session.WithUserID(ctx, userID)
 }

@@ -55,13 +55,25 @@ func BenchmarkEcho(b *testing.B) {
 func build(e *echo.Echo, app adaptertest.App) http.Handler {
 	if app.Middleware {
 		e.Use(echomw.Middleware(app.Auth))
+		if app.Second != nil {
+			e.Use(echomw.Middleware(app.Second))
+		}
+	}
+	if app.RequireUser {
+		e.Use(echomw.RequireUser(app.Auth))
 	}
 	echomw.Mount(e, app.Auth)
+	if app.Second != nil {
+		echomw.Mount(e, app.Second)
+	}
 	e.Any(app.WhoAmI, func(c echo.Context) error { return c.String(http.StatusOK, echomw.UserID(c)) })
 	for _, page := range app.Pages {
 		var around []echo.MiddlewareFunc
 		if page.RequireUser {
 			around = append(around, echomw.RequireUser(app.Auth))
+		}
+		if page.RequireSecond {
+			around = append(around, echomw.RequireUser(app.Second))
 		}
 		e.Any(page.Path, func(c echo.Context) error { return page.Serve(c.Response(), c.Request()) }, around...)
 	}

@@ -62,19 +62,22 @@ func Middleware(auth *core.Auth) gin.HandlerFunc {
 	}
 }
 
-// RequireUser lets only signed-in users through. It redirects everybody else to
-// the login if the browser navigates, and answers with an error otherwise. It
-// works without Middleware.
+// RequireUser lets only signed-in users through, and UserID behind it is auth's
+// user. It redirects everybody else to the login if the browser navigates, and
+// answers with an error otherwise. It works without Middleware. Around a whole
+// site it serves the routes of auth itself.
 func RequireUser(auth *core.Auth) gin.HandlerFunc {
 	auth.Routes() // panics now if auth cannot serve requests
 	return func(c *gin.Context) {
 		wrap(auth, c, func() {
-			if UserID(c) != "" {
+			admitted, err := auth.Admit(c.Writer, c.Request)
+			if admitted != nil {
+				c.Request = admitted
 				c.Next()
 				return
 			}
 			c.Abort()
-			if err := auth.Challenge(c.Writer, c.Request); err != nil {
+			if err != nil {
 				render(auth, c, err)
 			}
 		})

@@ -47,8 +47,17 @@ func BenchmarkGin(b *testing.B) {
 func build(r *gin.Engine, app adaptertest.App) http.Handler {
 	if app.Middleware {
 		r.Use(ginmw.Middleware(app.Auth))
+		if app.Second != nil {
+			r.Use(ginmw.Middleware(app.Second))
+		}
+	}
+	if app.RequireUser {
+		r.Use(ginmw.RequireUser(app.Auth))
 	}
 	ginmw.Mount(r, app.Auth)
+	if app.Second != nil {
+		ginmw.Mount(r, app.Second)
+	}
 	r.Any(app.WhoAmI, func(c *gin.Context) { c.String(http.StatusOK, "%s", ginmw.UserID(c)) })
 	for _, page := range app.Pages {
 		handlers := []gin.HandlerFunc{func(c *gin.Context) {
@@ -57,6 +66,9 @@ func build(r *gin.Engine, app adaptertest.App) http.Handler {
 				core.WriteError(c.Writer, c.Request, err)
 			}
 		}}
+		if page.RequireSecond {
+			handlers = append([]gin.HandlerFunc{ginmw.RequireUser(app.Second)}, handlers...)
+		}
 		if page.RequireUser {
 			handlers = append([]gin.HandlerFunc{ginmw.RequireUser(app.Auth)}, handlers...)
 		}

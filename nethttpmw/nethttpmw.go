@@ -44,17 +44,19 @@ func Middleware(auth *core.Auth) func(http.Handler) http.Handler {
 	return auth.Wrap
 }
 
-// RequireUser lets only signed-in users through. It redirects everybody else to
-// the login if the browser navigates, and answers with an error otherwise. It
-// works without Middleware.
+// RequireUser lets only signed-in users through, and UserID behind it is auth's
+// user. It redirects everybody else to the login if the browser navigates, and
+// answers with an error otherwise. It works without Middleware. Around a whole
+// site it serves the routes of auth itself.
 func RequireUser(auth *core.Auth) func(http.Handler) http.Handler {
 	auth.Routes() // panics now if auth cannot serve requests
 	return func(next http.Handler) http.Handler {
 		return auth.Wrap(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			if core.UserID(r.Context()) != "" {
-				next.ServeHTTP(w, r)
-			} else if err := auth.Challenge(w, r); err != nil {
+			admitted, err := auth.Admit(w, r)
+			if err != nil {
 				render(auth, w, r, err)
+			} else if admitted != nil {
+				next.ServeHTTP(w, admitted)
 			}
 		}))
 	}

@@ -20,18 +20,32 @@ func BenchmarkServeMux(b *testing.B) { adaptertest.Benchmark(b, serveMux) }
 func serveMux(app adaptertest.App) http.Handler {
 	mux := http.NewServeMux()
 	build(mux, app)
-	if app.Middleware {
-		return nethttpmw.Middleware(app.Auth)(mux)
+	var h http.Handler = mux
+	around := middlewares(app)
+	for i := range around {
+		h = around[len(around)-1-i](h)
 	}
-	return mux
+	return h
+}
+
+// middlewares returns what is around the whole application, outermost first.
+func middlewares(app adaptertest.App) (around []func(http.Handler) http.Handler) {
+	if app.Middleware {
+		around = append(around, nethttpmw.Middleware(app.Auth))
+		if app.Second != nil {
+			around = append(around, nethttpmw.Middleware(app.Second))
+		}
+	}
+	if app.RequireUser {
+		around = append(around, nethttpmw.RequireUser(app.Auth))
+	}
+	return around
 }
 
 func TestChi(t *testing.T) {
 	adaptertest.Run(t, func(app adaptertest.App) http.Handler {
 		r := chi.NewRouter()
-		if app.Middleware {
-			r.Use(nethttpmw.Middleware(app.Auth))
-		}
+		r.Use(middlewares(app)...)
 		build(r, app)
 		return r
 	})
@@ -56,6 +70,9 @@ func TestLogging(t *testing.T) {
 
 func build(mux nethttpmw.Mux, app adaptertest.App) {
 	nethttpmw.Mount(mux, app.Auth)
+	if app.Second != nil {
+		nethttpmw.Mount(mux, app.Second)
+	}
 	mux.Handle(app.WhoAmI, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.WriteString(w, nethttpmw.UserID(r))
 	}))
@@ -65,6 +82,9 @@ func build(mux nethttpmw.Mux, app adaptertest.App) {
 				core.WriteError(w, r, err)
 			}
 		})
+		if page.RequireSecond {
+			h = nethttpmw.RequireUser(app.Second)(h)
+		}
 		if page.RequireUser {
 			h = nethttpmw.RequireUser(app.Auth)(h)
 		}

@@ -30,8 +30,14 @@ type Adapter func(App) http.Handler
 type App struct {
 	// Auth has the routes that the adapter mounts, before everything else.
 	Auth *core.Auth
-	// Middleware asks for the adapter's middleware around all routes and pages.
+	// Second is another Auth on the same site, or nil. Its routes are mounted, too.
+	Second *core.Auth
+	// Middleware asks for the adapter's middleware around all routes and pages;
+	// that of Second is inside that of Auth.
 	Middleware bool
+	// RequireUser asks for the adapter's RequireUser of Auth around all routes and
+	// pages, inside the middleware.
+	RequireUser bool
 	// WhoAmI is a path that answers any method with the adapter's UserID.
 	WhoAmI string
 	// Pages answer at their paths, whatever the method.
@@ -41,8 +47,9 @@ type App struct {
 // Page is one page of the application.
 type Page struct {
 	Path string
-	// RequireUser asks for the adapter's RequireUser around this page.
-	RequireUser bool
+	// RequireUser asks for the adapter's RequireUser around this page, and
+	// RequireSecond for that of App.Second, inside the other.
+	RequireUser, RequireSecond bool
 	// Serve answers. The adapter passes an error to the framework as its users
 	// do: it returns the error if handlers return errors, and otherwise renders
 	// it with core.WriteError.
@@ -60,7 +67,7 @@ func Run(t *testing.T, adapter Adapter) {
 	t.Helper()
 	for _, cases := range [][]testCase{
 		routeCases, loginCases, callbackCases, sessionCases, writerCases, outageCases,
-		logoutCases, requireUserCases, errorCases, connectCases, reentryCases,
+		logoutCases, requireUserCases, twoAuthsCases, errorCases, connectCases, reentryCases,
 	} {
 		for _, c := range cases {
 			t.Run(c.name, func(t *testing.T) {

@@ -40,7 +40,8 @@ func good() *parts {
 		middleware: func(auth *core.Auth) func(http.Handler) http.Handler { return auth.Wrap },
 		requireUser: func(auth *core.Auth) func(http.Handler) http.Handler {
 			return guard(auth, func(w http.ResponseWriter, r *http.Request, next http.Handler) {
-				render(auth, w, r, auth.Challenge(w, r))
+				_, err := auth.Admit(w, r)
+				render(auth, w, r, err)
 			})
 		},
 		userID: func(r *http.Request) string { return core.UserID(r.Context()) },
@@ -51,10 +52,12 @@ func good() *parts {
 func guard(auth *core.Auth, refuse func(http.ResponseWriter, *http.Request, http.Handler)) func(http.Handler) http.Handler {
 	return func(next http.Handler) http.Handler {
 		return auth.Wrap(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			if core.UserID(r.Context()) != "" {
-				next.ServeHTTP(w, r)
-			} else {
+			if user, _ := auth.User(r.Context()); user == "" {
 				refuse(w, r, next)
+			} else if admitted, err := auth.Admit(w, r); admitted != nil {
+				next.ServeHTTP(w, admitted)
+			} else {
+				render(auth, w, r, err)
 			}
 		}))
 	}
@@ -62,8 +65,12 @@ func guard(auth *core.Auth, refuse func(http.ResponseWriter, *http.Request, http
 
 func (p *parts) build(app adaptertest.App) http.Handler {
 	mux := http.NewServeMux()
-	for _, route := range app.Auth.Routes() {
-		p.mount(mux, app.Auth, route)
+	for _, auth := range []*core.Auth{app.Auth, app.Second} {
+		if auth != nil {
+			for _, route := range auth.Routes() {
+				p.mount(mux, auth, route)
+			}
+		}
 	}
 	mux.HandleFunc(app.WhoAmI, func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, p.userID(r)) })
 	for _, page := range app.Pages {
@@ -72,15 +79,25 @@ func (p *parts) build(app adaptertest.App) http.Handler {
 				p.fail(w, r, err)
 			}
 		})
+		if page.RequireSecond {
+			h = p.requireUser(app.Second)(h)
+		}
 		if page.RequireUser {
 			h = p.requireUser(app.Auth)(h)
 		}
 		mux.Handle(page.Path, h)
 	}
-	if app.Middleware {
-		return p.middleware(app.Auth)(mux)
+	var h http.Handler = mux
+	if app.RequireUser {
+		h = p.requireUser(app.Auth)(h)
 	}
-	return mux
+	if app.Middleware {
+		if app.Second != nil {
+			h = p.middleware(app.Second)(h)
+		}
+		h = p.middleware(app.Auth)(h)
+	}
+	return h
 }
 
 // around makes a middleware that hands something else than core's writer to
@@ -188,6 +205,39 @@ var mutants = []struct {
 	}},
 	{"lets everybody through", "who navigates", func(p *parts) {
 		p.requireUser = func(auth *core.Auth) func(http.Handler) http.Handler { return auth.Wrap }
+	}},
+	{"lets in the users of any Auth", "two Auths", func(p *parts) {
+		p.requireUser = func(auth *core.Auth) func(http.Handler) http.Handler {
+			return func(next http.Handler) http.Handler {
+				return auth.Wrap(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+					if core.UserID(r.Context()) != "" {
+						next.ServeHTTP(w, r)
+						return
+					}
+					render(auth, w, r, auth.Challenge(w, r))
+				}))
+			}
+		}
+	}},
+	{"keeps the request that was not admitted", "two Auths", func(p *parts) {
+		p.requireUser = func(auth *core.Auth) func(http.Handler) http.Handler {
+			return func(next http.Handler) http.Handler {
+				return auth.Wrap(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+					admitted, err := auth.Admit(w, r)
+					if admitted != nil {
+						next.ServeHTTP(w, r)
+					}
+					render(auth, w, r, err)
+				}))
+			}
+		}
+	}},
+	{"sends its own routes to the login", "around everything", func(p *parts) {
+		p.requireUser = func(auth *core.Auth) func(http.Handler) http.Handler {
+			return guard(auth, func(w http.ResponseWriter, r *http.Request, _ http.Handler) {
+				render(auth, w, r, auth.Challenge(w, r))
+			})
+		}
 	}},
 	{"goes on after the challenge", "who navigates", func(p *parts) {
 		p.requireUser = func(auth *core.Auth) func(http.Handler) http.Handler {
@@ -351,7 +401,7 @@ func TestSuiteCatchesBrokenAdapters(t *testing.T) {
 	if os.Getenv("MXM_MUTANT") != "" {
 		t.Skip("this is the inner process")
 	}
-	verdict := regexp.MustCompile(`(?m)^ *--- (PASS|FAIL): TestMutant/(\S+) `)
+	verdict := regexp.MustCompile(`(?m)^ *--- (PASS|FAIL): TestMutant/([^\s/]+) `) // cases, not what is inside them
 	for _, m := range mutants {
 		t.Run(m.name, func(t *testing.T) {
 			t.Parallel()

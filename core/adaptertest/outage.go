@@ -2,6 +2,7 @@ package adaptertest
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"testing"
@@ -45,6 +46,25 @@ var outageCases = []testCase{
 		equal(t, "session cookie", b.session().Value, session)
 		s.store.findFails.Store(false)
 		equal(t, "user afterwards", b.user(), alice)
+	}},
+	{"nobody or not known", "a page without RequireUser can tell that nobody is signed in from that nobody can say", func(t *testing.T, adapter Adapter) {
+		s := start(t, adapter, setup{pages: []page{{"/who", false, func(s *site, w http.ResponseWriter, r *http.Request) error {
+			user, err := s.auth.User(r.Context())
+			if err != nil {
+				w.WriteHeader(http.StatusServiceUnavailable)
+			}
+			_, _ = fmt.Fprintf(w, "user=%s unavailable=%t", user, errors.Is(err, core.ErrUnavailable))
+			return nil
+		}}}})
+		b := s.browser()
+		equal(t, "a visitor", b.visit("/who").body, "user= unavailable=false")
+		b.signIn()
+		equal(t, "a user", b.visit("/who").body, "user="+alice+" unavailable=false")
+		s.store.findFails.Store(true)
+		a := b.visit("/who")
+		equal(t, "during an outage", a.body, "user= unavailable=true")
+		equal(t, "during an outage", a.status, http.StatusServiceUnavailable)
+		equal(t, "a visitor without a session, during an outage", s.browser().visit("/who").body, "user= unavailable=false")
 	}},
 	{"save fails", "when the session cannot be saved the answer is 503, and no byte or header of the handler's is sent", func(t *testing.T, adapter Adapter) {
 		answer := func(write func(w http.ResponseWriter) error) func(*site, http.ResponseWriter, *http.Request) error {

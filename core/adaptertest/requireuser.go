@@ -108,4 +108,26 @@ var requireUserCases = []testCase{
 			}
 		}
 	}},
+	{"around everything", "RequireUser around a whole site lets people sign in and out", func(t *testing.T, adapter Adapter) {
+		for _, noMiddleware := range []bool{false, true} {
+			s := start(t, adapter, setup{requireUser: true, noMiddleware: noMiddleware, pages: []page{{"/page", false, func(_ *site, w http.ResponseWriter, r *http.Request) error {
+				_, err := io.WriteString(w, "PROTECTED "+core.UserID(r.Context()))
+				return err
+			}}}})
+			b := s.browser()
+			challenge := b.visit("/page")
+			redirected(t, "anonymous", challenge, loginPath+"?return_to=%2Fpage")
+			callback := b.allow(b.visit(challenge.location()))
+			refused(t, "another browser's callback", s.browser().visit(callback), http.StatusBadRequest, "bad_state")
+			redirected(t, "callback", b.visit(callback), "/page")
+			equal(t, "page", b.visit("/page").body, "PROTECTED "+alice)
+			a := b.do(http.MethodPost, loginPath)
+			refused(t, "a method that login does not take", a, http.StatusMethodNotAllowed, "method_not_allowed")
+			equal(t, "Allow", a.header.Get("Allow") != "", true)
+			redirected(t, "logout", b.submit(logoutPath), "/bye")
+			redirected(t, "logout of nobody", b.submit(logoutPath), "/bye")
+			equal(t, "a script", b.do(http.MethodGet, "/page", fetch...).status, http.StatusUnauthorized)
+			lacks(t, "a script", b.do(http.MethodGet, "/page", fetch...).body, "PROTECTED")
+		}
+	}},
 }

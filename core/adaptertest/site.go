@@ -35,6 +35,7 @@ type site struct {
 	t        testing.TB
 	mxm      *mxmtest.Server
 	auth     *core.Auth
+	second   *core.Auth
 	sessions *scs.SessionManager
 	store    *store
 	url      string
@@ -50,9 +51,18 @@ type site struct {
 type setup struct {
 	pages        []page
 	noMiddleware bool
+	requireUser  bool
 	https        bool
 	config       func(*core.Config)
 	around       func(http.Handler) http.Handler
+	second       *second
+}
+
+// second is another Auth on the same site.
+type second struct {
+	outside bool // it is App.Auth, and the other one App.Second
+	config  func(*core.Config)
+	pages   []page // need a user of it, and with requireUser one of the other, too
 }
 
 // page is a [Page] that knows its site.
@@ -85,19 +95,27 @@ func start(t testing.TB, adapter Adapter, with setup) *site {
 	if with.config != nil {
 		with.config(&config)
 	}
-	auth, err := core.New(config)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.auth = auth
+	s.auth = s.newAuth(config)
 	s.hide("the client secret", config.ClientSecret)
 	s.hide("a key", string(config.Keys[0]))
 
-	app := App{Auth: auth, Middleware: !with.noMiddleware, WhoAmI: whoAmI}
+	app := App{Auth: s.auth, Middleware: !with.noMiddleware, RequireUser: with.requireUser, WhoAmI: whoAmI}
 	for _, p := range with.pages {
-		app.Pages = append(app.Pages, Page{p.path, p.requireUser, func(w http.ResponseWriter, r *http.Request) error {
-			return p.serve(s, w, r)
-		}})
+		app.Pages = append(app.Pages, s.page(p, p.requireUser, false))
+	}
+	if with.second != nil {
+		with.second.config(&config)
+		s.second = s.newAuth(config)
+		app.Second = s.second
+		for _, p := range with.second.pages {
+			app.Pages = append(app.Pages, s.page(p, p.requireUser, true))
+		}
+		if with.second.outside {
+			app.Auth, app.Second = app.Second, app.Auth
+			for i, p := range app.Pages {
+				app.Pages[i].RequireUser, app.Pages[i].RequireSecond = p.RequireSecond, p.RequireUser
+			}
+		}
 	}
 	s.server.Config.Handler = adapter(app)
 	if with.around != nil {
@@ -112,12 +130,32 @@ func start(t testing.TB, adapter Adapter, with setup) *site {
 		s.server.Close()
 		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
-		if err := auth.Close(ctx); err != nil {
-			t.Error(err)
+		for _, auth := range []*core.Auth{s.auth, s.second} {
+			if auth == nil {
+				continue
+			}
+			if err := auth.Close(ctx); err != nil {
+				t.Error(err)
+			}
 		}
 		s.checkUnsaid()
 	})
 	return s
+}
+
+func (s *site) newAuth(config core.Config) *core.Auth {
+	s.t.Helper()
+	auth, err := core.New(config)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return auth
+}
+
+func (s *site) page(p page, requireUser, requireSecond bool) Page {
+	return Page{Path: p.path, RequireUser: requireUser, RequireSecond: requireSecond, Serve: func(w http.ResponseWriter, r *http.Request) error {
+		return p.serve(s, w, r)
+	}}
 }
 
 // put writes to the session of a request, as applications do.

@@ -73,17 +73,20 @@ func Middleware(auth *core.Auth) echo.MiddlewareFunc {
 	}
 }
 
-// RequireUser lets only signed-in users through. It redirects everybody else to
-// the login if the browser navigates, and answers with an error otherwise. It
-// works without Middleware.
+// RequireUser lets only signed-in users through, and UserID behind it is auth's
+// user. It redirects everybody else to the login if the browser navigates, and
+// answers with an error otherwise. It works without Middleware. Around a whole
+// site it serves the routes of auth itself.
 func RequireUser(auth *core.Auth) echo.MiddlewareFunc {
 	session := Middleware(auth)
 	return func(next echo.HandlerFunc) echo.HandlerFunc {
 		return session(func(c *echo.Context) error {
-			if UserID(c) != "" {
-				return next(c)
+			admitted, err := auth.Admit(c.Response(), c.Request())
+			if admitted == nil {
+				return render(auth, c, err)
 			}
-			return render(auth, c, auth.Challenge(c.Response(), c.Request()))
+			c.SetRequest(admitted)
+			return next(c)
 		})
 	}
 }

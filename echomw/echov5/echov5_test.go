@@ -41,13 +41,25 @@ func BenchmarkEchoV5(b *testing.B) {
 func build(e *echo.Echo, app adaptertest.App) http.Handler {
 	if app.Middleware {
 		e.Use(echov5.Middleware(app.Auth))
+		if app.Second != nil {
+			e.Use(echov5.Middleware(app.Second))
+		}
+	}
+	if app.RequireUser {
+		e.Use(echov5.RequireUser(app.Auth))
 	}
 	echov5.Mount(e, app.Auth)
+	if app.Second != nil {
+		echov5.Mount(e, app.Second)
+	}
 	e.Any(app.WhoAmI, func(c *echo.Context) error { return c.String(http.StatusOK, echov5.UserID(c)) })
 	for _, page := range app.Pages {
 		var around []echo.MiddlewareFunc
 		if page.RequireUser {
 			around = append(around, echov5.RequireUser(app.Auth))
+		}
+		if page.RequireSecond {
+			around = append(around, echov5.RequireUser(app.Second))
 		}
 		e.Any(page.Path, func(c *echo.Context) error { return page.Serve(c.Response(), c.Request()) }, around...)
 	}

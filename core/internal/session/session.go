@@ -45,6 +45,9 @@ type Session struct {
 
 	request *http.Request
 	link    link // connect mode
+
+	required atomic.Bool // see Require
+	outer    *Session    // of another Manager, required around this one; or nil
 }
 
 type sessionKey struct{ manager *Manager }
@@ -63,6 +66,9 @@ func (m *Manager) From(ctx context.Context) *Session {
 // fails: without a session the request is anonymous.
 func (m *Manager) Load(r *http.Request) (*Session, *http.Request) {
 	s := &Session{Context: r.Context(), manager: m, request: r}
+	if outer, ok := s.Context.Value(userKey{}).(*Session); ok && outer.required.Load() {
+		s.outer = outer
+	}
 	if !m.connects() {
 		s.load()
 	}
@@ -77,6 +83,9 @@ func (s *Session) Value(key any) any {
 			return s
 		}
 	case userKey:
+		if s.outer != nil {
+			return s.outer
+		}
 		return s
 	case unwatchedKey:
 		if k.sessions == s.manager.opts.Sessions && !s.foreign {
