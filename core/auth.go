@@ -9,6 +9,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/mxmconnect/mxmconnect/core/internal/browsers"
 	"github.com/mxmconnect/mxmconnect/core/internal/grant"
 	"github.com/mxmconnect/mxmconnect/core/internal/musixmatch"
 	"github.com/mxmconnect/mxmconnect/core/internal/seal"
@@ -24,6 +25,7 @@ type Auth struct {
 	musixmatch *musixmatch.Client
 	grants     *grant.Manager
 	sessions   *session.Manager
+	browsers   *browsers.Book // or nil; see newBook
 	site       site
 	secure     bool // RedirectURL is https: cookies carry Secure and __Host-
 	routes     []Route
@@ -75,6 +77,7 @@ func New(cfg Config) (*Auth, error) {
 	}
 	a.secure = c.secure()
 	a.connectMusixmatch()
+	a.browsers = newBook(a)
 	a.sessions = newSessions(a)
 	a.routes = a.makeRoutes()
 	return a, nil

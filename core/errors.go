@@ -63,6 +63,7 @@ var (
 	ErrNotConnected = sentinel("not_connected", http.StatusForbidden, "the application's user has not connected a Musixmatch account")
 	ErrLoginRefused = sentinel("login_refused", http.StatusForbidden, "the application refused this Musixmatch account")
 	ErrCrossOrigin  = sentinel("cross_origin", http.StatusForbidden, "the request came from another site")
+	ErrNotFound     = sentinel("not_found", http.StatusNotFound, "there is no such session")
 	ErrUpstream     = sentinel("upstream", http.StatusBadGateway, "Musixmatch gave an unexpected answer")
 	ErrUnavailable  = sentinel("unavailable", http.StatusServiceUnavailable, "the service is unavailable at the moment")
 	ErrUnsupported  = sentinel("unsupported", http.StatusNotImplemented, "the store does not support this")

@@ -55,6 +55,11 @@ var walls = map[string]struct{ may, notDirectly, never []string }{
 		notDirectly: []string{"net/http", "log/slog"},
 		never:       []string{module + "core", module + "core/internal/session", "github.com/alexedwards/scs/v2"},
 	},
+	"core/internal/browsers": {
+		may:         []string{module + "core/internal/grant", module + "core/internal/recovery", module + "core/internal/seal", module + "core/internal/session"},
+		notDirectly: []string{"net/http", "log/slog"},
+		never:       []string{module + "core"},
+	},
 	"core/internal/session": {
 		may: []string{"github.com/alexedwards/scs/v2", module + "core/internal/recovery"},
 		never: []string{module + "core", module + "core/internal/grant", module + "core/internal/musixmatch", module + "core/internal/seal",

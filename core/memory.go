@@ -117,6 +117,9 @@ func (m *Memory) DeleteCtx(ctx context.Context, token string) error {
 	return nil
 }
 
+// KeepsDeleted reports that a deleted session stays deleted.
+func (m *Memory) KeepsDeleted() bool { return true }
+
 // Find is FindCtx without a context.
 func (m *Memory) Find(token string) ([]byte, bool, error) {
 	return m.FindCtx(context.Background(), token)

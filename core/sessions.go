@@ -32,6 +32,7 @@ func newSessions(a *Auth) *session.Manager {
 	return session.New(session.Options{
 		Sessions: c.Sessions, Secure: a.secure, AppUser: c.AppUser, LinkedUser: c.LinkedUser, Logger: c.Logger,
 		Key:    "mxmconnect " + a.grants.Place(), // differs between two Auths that share Config.Sessions
+		List:   a.sessionList(),
 		Refuse: a.refuseUnsaved,
 		Owner:  a,
 	})

@@ -60,6 +60,9 @@ func (s *Store) DeleteCtx(ctx context.Context, token string) error {
 	return err
 }
 
+// KeepsDeleted reports that a deleted session stays deleted.
+func (s *Store) KeepsDeleted() bool { return true }
+
 // Find is FindCtx without a context.
 func (s *Store) Find(token string) ([]byte, bool, error) {
 	return s.FindCtx(context.Background(), token)

@@ -35,7 +35,9 @@ func EncodeUnbounded(deadline time.Time, values map[string]any) ([]byte, error) 
 }
 
 // NewSignIn returns what SignIn.String makes text of.
-func NewSignIn(user string, expires, lastSeen int64) SignIn { return signIn{user, expires, lastSeen} }
+func NewSignIn(user string, expires, lastSeen int64) SignIn {
+	return signIn{user: user, expires: expires, lastSeen: lastSeen}
+}
 
 func (in signIn) User() string    { return in.user }
 func (in signIn) LastSeen() int64 { return in.lastSeen }

@@ -25,6 +25,9 @@ func (s *Session) idledOut(in signIn, now time.Time) bool {
 func (s *Session) touch(in signIn, now time.Time) {
 	switch {
 	case !s.watched() || in.idle(now) < s.manager.touchEvery():
+	case s.ended(in):
+		s.user = ""
+		s.expire(in)
 	case s.foreign:
 		s.touchLoaded() // and it is saved with the rest
 	default:
@@ -64,13 +67,19 @@ func (s *Session) touchLoaded() {
 	}
 }
 
+// disown ends the sign-in in a session that lives on, and remembers only whose
+// contents it has.
+func (s *Session) disown(in signIn) {
+	s.manager.scs.Put(s, s.manager.opts.Key, signIn{user: in.user, expires: ended}.String())
+}
+
 // expire removes a session whose time is over. The application's own session
-// may live on, and remembers only whose contents it has.
+// may live on.
 func (s *Session) expire(in signIn) {
 	m := s.manager
 	if s.foreign || !Ours(m.opts.Sessions) {
 		if in.expires != ended {
-			m.scs.Put(s, m.opts.Key, signIn{user: in.user, expires: ended}.String())
+			s.disown(in)
 		}
 		return
 	}

@@ -15,7 +15,8 @@ import (
 // and keeps it in the context under a key of its own, when something asks for
 // it. Decoding is most of what a session costs.
 type lazyData struct {
-	used bool // set before the request is served
+	used bool   // set before the request is served
+	key  string // where the store keeps the session
 
 	mu      sync.Mutex
 	encoded []byte // nil is a new session
@@ -31,7 +32,8 @@ func (l *lazyData) set(encoded []byte) {
 // peek reads the session from the store, once, and returns our part of it.
 func (s *Session) peek() (string, error) {
 	m := s.manager
-	encoded, found, err := m.scs.Store.(scs.CtxStore).FindCtx(s.request.Context(), storeKey(s.token))
+	s.lazy.key = storeKey(s.token)
+	encoded, found, err := m.scs.Store.(scs.CtxStore).FindCtx(s.request.Context(), s.lazy.key)
 	if err != nil {
 		return "", err
 	}

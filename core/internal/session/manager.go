@@ -39,6 +39,9 @@ type Options struct {
 	AppUser    func(*http.Request) string
 	LinkedUser func(ctx context.Context, appUser string) (userID string, err error)
 	Logger     *slog.Logger
+	// List is told of sign-ins, so that they can be ended. With it, the store is
+	// a [scs.CtxStore] that keeps deleted sessions deleted. It may be nil.
+	List List
 	// Refuse answers a request whose session could not be saved.
 	Refuse func(w http.ResponseWriter, r *http.Request, cause error)
 	// Owner is returned by the function Owner for a request of this Manager.

@@ -30,13 +30,21 @@ func (s *Session) Save(w http.ResponseWriter) error {
 
 func (s *Session) saveOnce(w http.ResponseWriter, forget bool) error {
 	status := s.status()
+	s.changed.Store(status == scs.Modified)
+	if status == scs.Modified && s.unavailable == nil {
+		switch ok, err := s.enlist(); {
+		case err != nil:
+			return err
+		case !ok:
+			return s.drop()
+		}
+	}
 	if s.foreign {
 		if forget && s.token != "" && status == scs.Unmodified { // a logout failed, and nothing is saved around us
 			s.removeCookie(w)
 		}
 		return nil
 	}
-	s.changed.Store(status == scs.Modified)
 	if s.hasCookie(w.Header()) {
 		return nil
 	}

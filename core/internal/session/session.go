@@ -40,6 +40,10 @@ type Session struct {
 
 	changed atomic.Bool // the session had changed when it was saved
 
+	// fresh is set by a sign-in of this request that is not listed yet, to the
+	// one that it replaces.
+	fresh atomic.Pointer[signIn]
+
 	writer  writer
 	headers [2]string // the values of the two headers that every answer gets
 
@@ -192,6 +196,17 @@ func (s *Session) readUser(text string) {
 	if now.Unix() >= in.expires || s.idledOut(in, now) {
 		s.expire(in)
 		return
+	}
+	if !s.isListed(in) { // it was renewed where this package did not see it
+		switch ok, err := s.enlist(); {
+		case err != nil:
+			s.unavailable = err
+			s.anonymous()
+			return
+		case !ok:
+			s.expire(in)
+			return
+		}
 	}
 	s.user = in.user
 	s.touch(in, now)
