@@ -58,7 +58,7 @@ func TestCallsOfAnApplication(t *testing.T) {
 
 	type counts = map[storetest.Op]int
 	get("/auth/musixmatch/login?return_to=/")
-	require.Equal(t, counts{storetest.CommitGrant: 2, storetest.FindGrant: 1, storetest.Commit: 1, storetest.Find: 1}, calls(), "a sign-in, and the page after it")
+	require.Equal(t, counts{storetest.CommitGrant: 3, storetest.FindGrant: 2, storetest.Commit: 1, storetest.Find: 1}, calls(), "a sign-in, and the page after it")
 	get("/")
 	require.Equal(t, counts{storetest.Find: 1}, calls(), "a request")
 	_, err = auth.TokenSource(t.Context(), user).Token()

@@ -170,6 +170,9 @@ func (f *Faulty) DeleteCtx(ctx context.Context, token string) error {
 	return f.do(ctx, Delete, func() error { return f.store.DeleteCtx(ctx, token) }, ctx.Err)
 }
 
+// KeepsDeleted reports whether the store behind it says so.
+func (f *Faulty) KeepsDeleted() bool { return keepsDeleted(f.store) }
+
 // Find is FindCtx without a context.
 func (f *Faulty) Find(token string) ([]byte, bool, error) {
 	return f.FindCtx(context.Background(), token)

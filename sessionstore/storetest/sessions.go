@@ -142,6 +142,18 @@ var sessionCases = []sessionCase{
 		commit(t, s, token, "late", time.Hour)
 		wantNoSession(t, s, token)
 	}},
+	{"deleted before it began", "A session that is committed empty and deleted, before it was ever committed, does not begin.", func(t *testing.T, s scs.CtxStore) {
+		token := unique()
+		commit(t, s, token, "", time.Hour)
+		remove(t, s, token)
+		commit(t, s, token, "late", 2*time.Hour)
+		wantNoSession(t, s, token)
+	}},
+	{"says so", "A store that keeps deleted sessions deleted declares it, by KeepsDeleted() bool.", func(t *testing.T, s scs.CtxStore) {
+		if !keepsDeleted(s) {
+			t.Fatal("the store has no method KeepsDeleted that returns true, so core.Auth.SignOutEverywhere does not use it")
+		}
+	}},
 	{"every interleaving", "In whatever order two slow requests and a logout load, commit and delete, the session is gone.", everyInterleaving},
 	{"concurrent commit and delete", "A session that 20 goroutines commit while another deletes it is gone when the delete returns, and stays so.", func(t *testing.T, s scs.CtxStore) {
 		for range 10 {
@@ -272,6 +284,11 @@ var sessionCases = []sessionCase{
 		}
 		wantSession(t, s, key, "session")
 	}},
+}
+
+func keepsDeleted(s any) bool {
+	k, ok := s.(interface{ KeepsDeleted() bool })
+	return ok && k.KeepsDeleted()
 }
 
 // everyInterleaving plays all 90 orders of two slow requests and a logout.

@@ -33,7 +33,10 @@ type hooks struct {
 	commitGrant func(ctx context.Context, key, old string, r core.Record) error
 	deleteGrant func(ctx context.Context, key string) error
 	listGrants  func(ctx context.Context, cursor string, limit int) ([]string, string, error)
+	silent      bool // about what it keeps
 }
+
+func (h *hooks) KeepsDeleted() bool { return !h.silent }
 
 func (h *hooks) Find(token string) ([]byte, bool, error) {
 	if h.plainFind != nil {
@@ -237,6 +240,27 @@ var mutants = []struct {
 	{"revives for scs, destroyed", "Sessions/scs: destroy", revives},
 	{"revives for scs, renewed", "Sessions/scs: renew", revives},
 	{"revives for scs, over HTTP", "Sessions/scs: slow request over HTTP", revives},
+	{"no tombstone for what is empty", "Sessions/deleted before it began", func(h *hooks) {
+		var empty shelf[bool]
+		h.commit = func(ctx context.Context, token string, b []byte, expiry time.Time) error {
+			if gone, _ := empty.get(token); gone {
+				token += "again"
+			}
+			return h.Memory.CommitCtx(ctx, token, b, expiry)
+		}
+		h.delete = func(ctx context.Context, token string) error {
+			b, found, _ := h.Memory.FindCtx(ctx, token)
+			empty.put(token, found && len(b) == 0)
+			return h.Memory.DeleteCtx(ctx, token)
+		}
+		h.find = func(ctx context.Context, token string) ([]byte, bool, error) {
+			if b, found, err := h.Memory.FindCtx(ctx, token+"again"); found {
+				return b, found, err
+			}
+			return h.Memory.FindCtx(ctx, token)
+		}
+	}},
+	{"does not say so", "Sessions/says so", func(h *hooks) { h.silent = true }},
 	{"tombstone dies with the session", "Sessions/deleted outlives its life", func(h *hooks) {
 		var ends shelf[time.Time]
 		h.commit = func(ctx context.Context, token string, b []byte, expiry time.Time) error {
