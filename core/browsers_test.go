@@ -112,6 +112,21 @@ func TestSignOutEverywhereBeatsSlowRequests(t *testing.T) {
 	}
 }
 
+// Nor does one that renews a session which was logged out meanwhile.
+func TestLogoutBeatsRenewals(t *testing.T) {
+	sessions := NewSessions(NewMemory())
+	a := newSessionAuth(t, sessions)
+	b := signInWith(t, a, firefox, "mxm:1")
+	tab := maps.Clone(b)
+	serve(a, tab, func(w http.ResponseWriter, r *http.Request) {
+		serve(a, b, func(w http.ResponseWriter, r *http.Request) {
+			require.NoError(t, a.sessions.From(r.Context()).SignOut(r.Context()))
+		})
+		require.NoError(t, sessions.RenewToken(r.Context()))
+	})
+	require.Empty(t, whoAmI(a, tab))
+}
+
 type keepsNothing struct{ scs.CtxStore }
 
 func TestSignOutEverywhereUnsupported(t *testing.T) {

@@ -9,7 +9,8 @@ import (
 
 // Disconnect ends the user's grant. It deletes the tokens here, and revokes them
 // at Musixmatch if Endpoint.RevocationURL is set. A refresh that is under way
-// does not bring them back. The user's consent may persist at Musixmatch.
+// does not bring them back. The user's consent may persist at Musixmatch. The user
+// stays signed in; see [Auth.SignOutEverywhere].
 //
 // A user without a grant is no error. An empty userID is [ErrNotSignedIn].
 // [ErrUnavailable] means that the grant may still be there. Safe for concurrent use.

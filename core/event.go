@@ -42,6 +42,10 @@ const (
 //	login_failed    the Code of the outcome: bad_request, bad_state, denied,
 //	                login_refused, unavailable, upstream, user_changed
 //
+//	logout          none, or
+//	  session           by EndSession
+//	  everywhere        by SignOutEverywhere
+//
 //	refresh         none, or
 //	  scope_reduced     Musixmatch granted fewer scopes than before
 //	  unrotated         no new refresh token came with the answer

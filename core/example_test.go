@@ -97,6 +97,46 @@ func ExampleNewSessions() {
 // all instances.
 var key = []byte("an example's key: 32 bytes long.")
 
+// After a stolen laptop: the user sees where they are signed in, and ends it.
+func ExampleAuth_SignOutEverywhere() {
+	musixmatch := mxmtest.NewServer()
+	defer musixmatch.Close()
+	app := httptest.NewUnstartedServer(nil)
+	auth, err := core.New(offline(musixmatch, app))
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer auth.Close(context.Background())
+
+	mux := http.NewServeMux()
+	nethttpmw.Mount(mux, auth)
+	mux.Handle("GET /browsers", nethttpmw.RequireUser(auth)(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		sessions, err := auth.Sessions(r.Context(), nethttpmw.UserID(r))
+		if err != nil {
+			core.WriteError(w, r, err)
+			return
+		}
+		for _, s := range sessions {
+			fmt.Fprintln(w, s.Browser, s.Current)
+		}
+	})))
+	app.Config.Handler = nethttpmw.Middleware(auth)(mux)
+	app.Start()
+	defer app.Close()
+
+	laptop, phone := newBrowser(), newBrowser()
+	laptop.open("GET", app.URL+"/browsers")
+	phone.open("GET", app.URL+"/browsers")
+
+	ended, err := auth.SignOutEverywhere(context.Background(), ada) // and auth.Disconnect, to end the tokens as well
+	fmt.Println(ended, err)
+	// Output:
+	// Unknown browser true
+	// Unknown browser true
+	// Unknown browser false
+	// 2 <nil>
+}
+
 // An application with accounts of its own connects Musixmatch to them: AppUser
 // says who is signed in, OnLogin keeps the link, LinkedUser knows it.
 func ExampleConfig_connect() {
