@@ -3,8 +3,6 @@ package core
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
-	"encoding/base64"
 	"errors"
 	"net/http"
 	"slices"
@@ -14,17 +12,18 @@ import (
 	"github.com/mxmconnect/mxmconnect/core/internal/grant"
 	"github.com/mxmconnect/mxmconnect/core/internal/musixmatch"
 	"github.com/mxmconnect/mxmconnect/core/internal/recovery"
-	"github.com/mxmconnect/mxmconnect/core/internal/seal"
 	"github.com/mxmconnect/mxmconnect/core/internal/session"
 )
 
 const (
 	callbackTimeout = 15 * time.Second
-	claimLife       = flowLife + time.Hour // longer than any clocks differ on when the flow ends
-	maxCallbacks    = 64                   // at Musixmatch at once; others wait
+	maxCallbacks    = 64 // at Musixmatch at once; others wait
 )
 
-var errBusy = errors.New("too many sign-ins are being finished at once")
+var (
+	errBusy      = errors.New("too many sign-ins are being finished at once")
+	errAbandoned = errors.New("the request ended while its sign-in waited for its turn")
+)
 
 var errUnknownToken = &musixmatch.CallError{What: "token-metadata", Sent: true, Status: http.StatusOK, Cause: errors.New("it does not know the new token")}
 
@@ -33,7 +32,11 @@ var errUnknownToken = &musixmatch.CallError{What: "token-metadata", Sent: true, 
 func (a *Auth) serveCallback(w http.ResponseWriter, r *http.Request, s *session.Session) error {
 	start := time.Now()
 	refuse := func(outcome *Error, cause error) error {
-		a.emit(r.Context(), Event{Kind: EventLoginFailed, Reason: outcome.Code, Took: time.Since(start), Err: cause})
+		reason := outcome.Code
+		if cause == errAbandoned {
+			reason = "abandoned"
+		}
+		a.emit(r.Context(), Event{Kind: EventLoginFailed, Reason: reason, Took: time.Since(start), Err: cause})
 		return a.errorResponse(w, "callback", outcome, cause)
 	}
 	response, err := musixmatch.ReadAuthorizationResponse(r.URL.RawQuery)
@@ -53,7 +56,7 @@ func (a *Auth) serveCallback(w http.ResponseWriter, r *http.Request, s *session.
 	if c.checked, failure = a.checkCallback(w, s, response, c); failure != nil {
 		return refuse(failure, failure.Err)
 	}
-	login, failure := a.finishCallback(w, s, c)
+	login, failure := a.finishCallback(w, r, s, c)
 	switch {
 	case failure != nil:
 		return refuse(failure, failure.Err)
@@ -116,32 +119,31 @@ func checkOutcome(err error) *Error {
 // session. It returns nil and no error if another callback with the same state
 // has done so. The browser cannot interrupt it: a closed tab must not end an
 // older grant half-way.
-func (a *Auth) finishCallback(w http.ResponseWriter, s *session.Session, c callback) (*Login, *Error) {
+func (a *Auth) finishCallback(w http.ResponseWriter, r *http.Request, s *session.Session, c callback) (*Login, *Error) {
 	unavailable := func(cause error) (*Login, *Error) { return nil, fail("callback", ErrUnavailable, cause) }
 	if !a.begin() {
 		return unavailable(errClosing)
 	}
 	defer a.work.Done()
+	if err := a.takeTurn(r.Context()); err != nil {
+		return unavailable(err)
+	}
+	defer func() { <-a.callbacks }()
 	ctx, cancel := s.Detached(callbackTimeout)
 	defer cancel()
-	select { // before the claim: a callback that waits in vain has spent nothing
-	case a.callbacks <- struct{}{}:
-		defer func() { <-a.callbacks }()
-	case <-ctx.Done():
-		return unavailable(errBusy)
-	}
-	if err := a.unpaused(ctx); err != nil {
+	claimed, err := a.claimCallback(ctx, c.state)
+	if err != nil {
 		return unavailable(err)
 	}
-	switch won, err := a.claimCallback(ctx, c.state); {
-	case err != nil:
-		return unavailable(err)
-	case !won:
+	if claimed == nil {
 		return nil, nil
 	}
 	a.clearFlow(w, c.flow)
 	login, failure := a.finishLogin(ctx, c)
 	if failure != nil {
+		if refusesCode(failure.Err) {
+			a.endSoon(ctx, claimed)
+		}
 		return nil, failure
 	}
 	kind := EventConnect
@@ -158,22 +160,28 @@ func (a *Auth) finishCallback(w http.ResponseWriter, s *session.Session, c callb
 	return login, nil
 }
 
-// claimCallback makes this callback the one that exchanges the code. Of any
-// number of identical callbacks, on any number of instances, exactly one
-// creates the record. If the store's answer is lost, it reads back and compares
-// versions.
-func (a *Auth) claimCallback(ctx context.Context, state string) (won bool, err error) {
-	hash := sha256.Sum256([]byte("claim\x00" + state))
-	key := "claim_" + base64.RawURLEncoding.EncodeToString(hash[:])
-	rec := Record{Version: seal.RandomString(), Expiry: time.Now().Add(claimLife)}
-	err = a.cfg.Grants.CommitGrant(ctx, key, "", rec)
-	if err == nil {
-		return true, nil
+// takeTurn waits until few enough callbacks are at Musixmatch, and until it may be
+// asked. ctx is the request's: nothing has been spent yet, so a callback whose
+// browser leaves does not wait on.
+func (a *Auth) takeTurn(ctx context.Context) error {
+	waiting, cancel := context.WithTimeout(ctx, callbackTimeout)
+	defer cancel()
+	select {
+	case a.callbacks <- struct{}{}:
+	case <-waiting.Done():
+		if ctx.Err() != nil {
+			return errAbandoned
+		}
+		return errBusy
 	}
-	if stored, found, findErr := a.cfg.Grants.FindGrant(ctx, key); findErr == nil && found {
-		return stored.Version == rec.Version, nil
+	err := a.unpaused(waiting)
+	if ctx.Err() != nil {
+		err = errAbandoned
 	}
-	return false, err
+	if err != nil {
+		<-a.callbacks
+	}
+	return err
 }
 
 // finishLogin exchanges the code, asks whose the tokens are, and stores them.
@@ -267,6 +275,12 @@ func (a *Auth) identify(ctx context.Context, access string) (musixmatch.Introspe
 	}
 }
 
+// refusesCode reports whether err is Musixmatch's refusal of an authorization code.
+func refusesCode(err error) bool {
+	var call *musixmatch.CallError
+	return errors.As(err, &call) && call.Code == "invalid_grant"
+}
+
 // loginOutcome returns what a failed call means for a login. Waiting does not
 // help here, because the code is spent: a broken answer is Musixmatch's fault,
 // also one that says it is busy.
@@ -275,7 +289,7 @@ func loginOutcome(err error) *Error {
 	switch {
 	case !errors.As(err, &call) || call.Status == 0:
 		return ErrUnavailable
-	case call.Code == "invalid_grant":
+	case refusesCode(err):
 		return ErrBadRequest
 	}
 	return ErrUpstream

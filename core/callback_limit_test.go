@@ -1,11 +1,13 @@
 package core
 
 import (
+	"context"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -14,7 +16,11 @@ import (
 // callback works later.
 func TestCallbacksAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		a := newTestAuth(t, func(c *Config) { c.HTTPClient = &http.Client{Transport: cannedMusixmatch{}} })
+		var reason string
+		a := newTestAuth(t, func(c *Config) {
+			c.HTTPClient = &http.Client{Transport: cannedMusixmatch{}}
+			c.OnEvent = func(_ context.Context, e Event) { reason = e.Reason }
+		})
 		b := browser{}
 		w := httptest.NewRecorder()
 		require.NoError(t, routeOf(a, "/login")(w, b.request("/auth/musixmatch/login")))
@@ -29,7 +35,19 @@ func TestCallbacksAreBounded(t *testing.T) {
 		w = httptest.NewRecorder()
 		require.ErrorIs(t, routeOf(a, "/callback")(w, b.request(callback)), ErrUnavailable)
 		b.keep(w)
+
+		r := b.request(callback)
+		ctx, leave := context.WithCancel(t.Context())
+		time.AfterFunc(time.Second, leave)
+		begin := time.Now()
+		require.ErrorIs(t, routeOf(a, "/callback")(httptest.NewRecorder(), r.WithContext(ctx)), ErrUnavailable)
+		require.Equal(t, time.Second, time.Since(begin), "it leaves with its browser")
+		require.Equal(t, "abandoned", reason)
+
 		<-a.callbacks
+		for range 10 {
+			require.Error(t, routeOf(a, "/callback")(httptest.NewRecorder(), r.WithContext(ctx)), "it has left already")
+		}
 		w = httptest.NewRecorder()
 		require.NoError(t, routeOf(a, "/callback")(w, b.request(callback)))
 		require.Equal(t, http.StatusSeeOther, w.Code)

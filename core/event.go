@@ -40,7 +40,8 @@ const (
 // These are the reasons of each kind; the other kinds have none.
 //
 //	login_failed    the Code of the outcome: bad_request, bad_state, denied,
-//	                login_refused, unavailable, upstream, user_changed
+//	                login_refused, unavailable, upstream, user_changed; or
+//	  abandoned         the browser left while the callback waited for its turn
 //
 //	logout          none, or
 //	  session           by EndSession

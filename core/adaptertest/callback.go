@@ -6,7 +6,9 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/mxmconnect/mxmconnect/core"
 	"github.com/mxmconnect/mxmconnect/core/mxmtest"
@@ -122,6 +124,67 @@ var callbackCases = []testCase{
 		equal(t, "sessions begun", signedIn, 1)
 		equal(t, "logins alive at Musixmatch", len(s.mxm.Live(alice)), 1)
 	}},
+	{"abandoned", "a callback that waits for its turn at Musixmatch waits no longer than its browser, and spends nothing", func(t *testing.T, adapter Adapter) {
+		const turns, abandoned = 64, 100
+		var serving atomic.Int64
+		s := start(t, adapter, setup{around: func(next http.Handler) http.Handler {
+			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				serving.Add(1)
+				defer serving.Add(-1)
+				next.ServeHTTP(w, r)
+			})
+		}})
+		musixmatch := make(chan struct{})
+		s.mxm.Fail(mxmtest.Token, mxmtest.Hold(musixmatch), mxmtest.Always())
+		ctx, leave := context.WithCancel(context.Background())
+		defer leave()
+		var wg sync.WaitGroup
+		defer wg.Wait()
+		answer := sync.OnceFunc(func() { close(musixmatch) })
+		defer answer()
+		forge := func(ctx context.Context, n int) {
+			for range n {
+				b := s.browser()
+				state := query(b.visit(loginPath).location(), "state")
+				r, err := http.NewRequestWithContext(ctx, http.MethodGet, s.url+mxmtest.CallbackPath+"?code=forged&state="+state, nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				wg.Go(func() {
+					if res, err := b.client.Do(r); err == nil {
+						_ = res.Body.Close()
+					}
+				})
+			}
+		}
+		forge(context.Background(), turns)
+		eventually(t, "callbacks at Musixmatch", func() int { return s.exchanges() }, turns)
+		forge(ctx, abandoned)
+		eventually(t, "callbacks", func() int { return int(serving.Load()) }, turns+abandoned)
+		leave()
+		eventually(t, "callbacks, when the browsers have left", func() int { return int(serving.Load()) }, turns)
+		answer()
+		b := s.browser()
+		b.signIn()
+		equal(t, "user", b.user(), alice)
+		equal(t, "codes exchanged", s.exchanges(), turns+1)
+	}},
+	{"refused codes", "a code that Musixmatch refuses leaves nothing in the store after a minute, and one that it takes is claimed for longer than the sign-in lives", func(t *testing.T, adapter Adapter) {
+		var grants *claims
+		s := start(t, adapter, setup{config: func(c *core.Config) {
+			grants = &claims{GrantStore: c.Grants}
+			c.Grants = grants
+		}})
+		b := s.browser()
+		refused(t, "forged", b.visit(changed(b.begin(""), "code", "forged")), http.StatusBadRequest, "bad_request")
+		if left := time.Until(grants.expiry()); left > time.Minute {
+			t.Errorf("the claim of a refused code lives for %s", left)
+		}
+		b.signIn()
+		if left := time.Until(grants.expiry()); left < time.Hour {
+			t.Errorf("the claim of a code lives for %s", left)
+		}
+	}},
 	{"failure keeps", "a failed callback alters neither the session nor another tab's attempt", func(t *testing.T, adapter Adapter) {
 		s := start(t, adapter, setup{})
 		b := s.browser()
@@ -217,4 +280,27 @@ var callbackCases = []testCase{
 			t.Error("a session token of the client's own was adopted")
 		}
 	}},
+}
+
+// claims is a GrantStore that remembers when the newest claim on a callback ends.
+type claims struct {
+	core.GrantStore
+	mu  sync.Mutex
+	end time.Time
+}
+
+func (c *claims) CommitGrant(ctx context.Context, key, old string, r core.Record) error {
+	err := c.GrantStore.CommitGrant(ctx, key, old, r)
+	if err == nil && strings.HasPrefix(key, "claim_") {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.end = r.Expiry
+	}
+	return err
+}
+
+func (c *claims) expiry() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.end
 }

@@ -5,12 +5,23 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+	"time"
 )
 
 func equal[T comparable](t *testing.T, what string, got, want T) {
 	t.Helper()
 	if got != want {
 		t.Errorf("%s: got %v, want %v", what, got, want)
+	}
+}
+
+// eventually waits until what is counted has come to want.
+func eventually(t *testing.T, what string, count func() int, want int) {
+	t.Helper()
+	for end := time.Now().Add(10 * time.Second); count() != want; time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("%s: still %d, not %d", what, count(), want)
+		}
 	}
 }
 
