@@ -17,7 +17,7 @@ import (
 
 // random is what differs from one answer to the next whatever answers: tokens,
 // states, codes and ports.
-var random = regexp.MustCompile(`127\.0\.0\.1(:|%3A)\d+|(state|code|code_challenge)=[^&\s]+|mxm_(session|flow)[^;\s]*|(?i)expires=[^;]+`)
+var random = regexp.MustCompile(`127\.0\.0\.1(:|%3A)\d+|(state|code|code_challenge)=[^&\s]+|mxm_(session|flow)[^;\s]*|(?i)expires=[^;]+|"id":"[^"]+"|\d\d:\d\d UTC|\d{4}-\d\d-\d\dT[^"]+`)
 
 // render writes everything of an answer that a client can tell, in one order.
 func render(a answer) string {
@@ -66,7 +66,7 @@ func TestParity(t *testing.T) {
 		before               func(*mxmtest.Server)
 	}
 	const html = "text/html"
-	routes := []string{"/", "/me", "/whoami", "/verify", "/slow?ms=0", "/slow?ms=x", "/healthz", "/nothing", "/me/", "/%2e%2e/me", "/me%00", "/favicon.ico",
+	routes := []string{"/", "/me", "/whoami", "/verify", "/slow?ms=0", "/slow?ms=x", "/sessions", "/sessions/end", "/healthz", "/nothing", "/me/", "/%2e%2e/me", "/me%00", "/favicon.ico",
 		"/auth/musixmatch/login", "/auth/musixmatch/login/", "/auth/musixmatch/login?return_to=//evil.example", "/auth/musixmatch/callback", "/auth/musixmatch/callback?code=a&state=b",
 		"/auth/musixmatch/callback/?code=a&state=b", "/auth/musixmatch/logout", "/auth/musixmatch/connect", "/auth/musixmatch"}
 	var steps []step

@@ -1,7 +1,9 @@
 package examples_test
 
 import (
+	"encoding/json"
 	"net/http"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -32,7 +34,7 @@ func TestSignedOut(t *testing.T) {
 		require.Equal(t, "text/html; charset=utf-8", res.Header.Get("Content-Type"))
 		require.Empty(t, res.Cookies(), "a visitor gets no cookie")
 
-		for _, path := range []string{"/me", "/whoami", "/verify", "/slow?ms=0", "/slow?ms=nonsense"} {
+		for _, path := range []string{"/me", "/whoami", "/verify", "/sessions", "/slow?ms=0", "/slow?ms=nonsense"} {
 			res := get(t, c, app.URL+path)
 			require.Equal(t, 401, res.StatusCode, path)
 			require.Equal(t, `{"error":"not_signed_in","login_url":"/auth/musixmatch/login"}`+"\n", res.body)
@@ -51,9 +53,11 @@ func TestSignedOut(t *testing.T) {
 		res = post(t, c, app.URL+"/auth/musixmatch/logout")
 		require.Equal(t, 303, res.StatusCode)
 		require.Equal(t, "/", res.Header.Get("Location"))
-		res = post(t, c, app.URL+"/auth/musixmatch/disconnect")
-		require.Equal(t, 401, res.StatusCode)
-		require.Equal(t, "not_signed_in", res.code())
+		for _, path := range []string{"/auth/musixmatch/disconnect", "/sessions/end"} {
+			res = post(t, c, app.URL+path)
+			require.Equal(t, 401, res.StatusCode)
+			require.Equal(t, "not_signed_in", res.code())
+		}
 	})
 }
 
@@ -116,6 +120,57 @@ func TestSignedIn(t *testing.T) {
 		require.Equal(t, 303, res.StatusCode)
 		require.Equal(t, "/", res.Header.Get("Location"))
 		require.Equal(t, 401, get(t, c, app.URL+"/me").StatusCode)
+	})
+}
+
+func TestSignedInBrowsers(t *testing.T) {
+	eachDemo(t, func(t *testing.T, name string) {
+		app := startDemo(t, name, newServer(t))
+		laptop, phone := browser(t), browser(t)
+		signIn(t, laptop, app.URL)
+		signIn(t, phone, app.URL)
+		type session struct {
+			ID, Browser string
+			SignedIn    time.Time `json:"signed_in"`
+			Until       time.Time
+			This        bool
+		}
+		sessions := func() (all struct{ Sessions []session }) {
+			res := get(t, laptop, app.URL+"/sessions")
+			require.Equal(t, 200, res.StatusCode)
+			require.NoError(t, json.Unmarshal([]byte(res.body), &all))
+			return all
+		}
+		end := func(site string, form url.Values) answer {
+			req, err := http.NewRequest(http.MethodPost, app.URL+"/sessions/end", strings.NewReader(form.Encode()))
+			require.NoError(t, err)
+			req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+			req.Header.Set("Sec-Fetch-Site", site)
+			res, err := laptop.Do(req)
+			return read(t, res, err)
+		}
+		all := sessions().Sessions
+		require.Len(t, all, 2)
+		require.False(t, all[0].This)
+		require.True(t, all[1].This)
+		require.True(t, all[0].SignedIn.Before(all[0].Until))
+		page := navigate(t, laptop, app.URL+"/").body
+		require.Equal(t, 2, strings.Count(page, "<li>Unknown browser, since "), page)
+		require.Equal(t, 1, strings.Count(page, "(this one)"))
+
+		require.Equal(t, "cross_origin", end("cross-site", url.Values{"all": {"1"}}).code())
+		require.Equal(t, "not_found", end("same-origin", url.Values{"id": {"nonsense"}}).code())
+		require.Len(t, sessions().Sessions, 2)
+		res := end("same-origin", url.Values{"id": {all[0].ID}})
+		require.Equal(t, 303, res.StatusCode)
+		require.Equal(t, "/", res.Header.Get("Location"))
+		require.Equal(t, 401, get(t, phone, app.URL+"/me").StatusCode)
+		require.Equal(t, all[1:], sessions().Sessions)
+
+		signIn(t, phone, app.URL)
+		require.Equal(t, 303, end("same-origin", url.Values{"all": {"1"}}).StatusCode)
+		require.Equal(t, 401, get(t, phone, app.URL+"/me").StatusCode)
+		require.Equal(t, 401, get(t, laptop, app.URL+"/me").StatusCode)
 	})
 }
 

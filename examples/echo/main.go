@@ -56,6 +56,8 @@ func routes(d *demo.Demo) http.Handler {
 	get("/whoami", handle(d.WhoAmI), signedIn)
 	get("/verify", handle(d.Verify), signedIn)
 	get("/slow", handle(d.Slow), signedIn)
+	get("/sessions", handle(d.Sessions), signedIn)
+	e.Any("/sessions/end", handle(d.EndSessions))
 	return e
 }
 

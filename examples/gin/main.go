@@ -46,6 +46,8 @@ func routes(d *demo.Demo) http.Handler {
 	get("/whoami", signedIn, handle(d.WhoAmI))
 	get("/verify", signedIn, handle(d.Verify))
 	get("/slow", signedIn, handle(d.Slow))
+	get("/sessions", signedIn, handle(d.Sessions))
+	r.Any("/sessions/end", handle(d.EndSessions))
 	r.NoRoute(handle(d.NotFound))
 	r.NoMethod(handle(d.WrongMethod))
 	return r

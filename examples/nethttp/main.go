@@ -33,6 +33,8 @@ func routes(d *demo.Demo) http.Handler {
 	get("/whoami", signedIn(handle(d.WhoAmI)))
 	get("/verify", signedIn(handle(d.Verify)))
 	get("/slow", signedIn(handle(d.Slow)))
+	get("/sessions", signedIn(handle(d.Sessions)))
+	mux.Handle("/sessions/end", handle(d.EndSessions))
 	mux.Handle("/", handle(d.NotFound))
 
 	outer := http.NewServeMux() // what needs no session

@@ -24,6 +24,7 @@ type Demo struct {
 	Log  *slog.Logger
 
 	sessions *scs.SessionManager
+	origin   *http.CrossOriginProtection
 	apiURL   string // "" if there is none
 	offline  bool
 }
@@ -79,6 +80,9 @@ func run(ctx context.Context, log *slog.Logger, route func(*Demo) http.Handler) 
 
 	setup.Announce(log, fake)
 	fmt.Printf("Open %s/ in a browser. Ctrl-C ends it.\n", setup.OriginOf(cfg.RedirectURL))
-	demo := &Demo{Auth: auth, Log: log, sessions: cfg.Sessions, apiURL: apiURL, offline: fake != nil}
+	demo := &Demo{
+		Auth: auth, Log: log, sessions: cfg.Sessions, origin: http.NewCrossOriginProtection(),
+		apiURL: apiURL, offline: fake != nil,
+	}
 	return setup.Serve(ctx, listener, route(demo), auth, log)
 }

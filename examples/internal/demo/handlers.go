@@ -29,6 +29,7 @@ var (
 const (
 	apiTimeout = 10 * time.Second
 	maxAnswer  = 64 << 10
+	maxForm    = 1 << 10
 	maxWait    = 30_000
 )
 
@@ -75,6 +76,53 @@ func (d *Demo) Slow(w http.ResponseWriter, r *http.Request, userID string) error
 	case <-r.Context().Done(): // nobody is waiting any more
 	}
 	return d.Me(w, r, userID)
+}
+
+// Sessions answers in which browsers the user is signed in.
+func (d *Demo) Sessions(w http.ResponseWriter, r *http.Request, userID string) error {
+	type session struct {
+		ID       string    `json:"id"`
+		SignedIn time.Time `json:"signed_in"`
+		Until    time.Time `json:"until"`
+		Browser  string    `json:"browser"`
+		This     bool      `json:"this"`
+	}
+	infos, err := d.Auth.Sessions(r.Context(), userID)
+	if err != nil {
+		return err
+	}
+	sessions := make([]session, 0, len(infos))
+	for _, s := range infos {
+		sessions = append(sessions, session{s.ID, s.SignedIn, s.Until, s.Browser, s.Current})
+	}
+	return writeJSON(w, map[string][]session{"sessions": sessions})
+}
+
+// EndSessions signs the user out in one browser, or in all. It takes every
+// method, and refuses all but POST.
+func (d *Demo) EndSessions(w http.ResponseWriter, r *http.Request, userID string) error {
+	if r.Method != http.MethodPost {
+		w.Header().Set("Allow", http.MethodPost)
+		return core.ErrMethod
+	}
+	if d.origin.Check(r) != nil {
+		return core.ErrCrossOrigin
+	}
+	if userID == "" {
+		return d.Auth.Challenge(w, r)
+	}
+	r.Body = http.MaxBytesReader(w, r.Body, maxForm)
+	var err error
+	if r.FormValue("all") == "1" {
+		_, err = d.Auth.SignOutEverywhere(r.Context(), userID)
+	} else {
+		err = d.Auth.EndSession(r.Context(), userID, r.FormValue("id"))
+	}
+	if err != nil {
+		return err
+	}
+	http.Redirect(w, r, "/", http.StatusSeeOther)
+	return nil
 }
 
 // NotFound answers at every address that the app does not have.

@@ -28,6 +28,7 @@ type pageView struct {
 	HasAPI   bool
 	API      check
 	Verify   check
+	Sessions []core.SessionInfo
 }
 
 // check is a call to Musixmatch as the page shows it.
@@ -49,6 +50,10 @@ func (d *Demo) Home(w http.ResponseWriter, r *http.Request, userID string) error
 		Offline: d.offline, HasAPI: d.apiURL != "",
 	}
 	if userID != "" {
+		var err error
+		if view.Sessions, err = d.Auth.Sessions(r.Context(), userID); err != nil {
+			return err
+		}
 		d.ask(r.Context(), &view)
 	}
 	return page.Write(w, home, view)
