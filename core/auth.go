@@ -99,7 +99,7 @@ func (a *Auth) connectMusixmatch() {
 	a.grants = grant.New(grant.Options{
 		Store: grantStore{c.Grants}, Lister: lister, Server: server{a.musixmatch}, Keys: a.keys,
 		BaseURL: c.BaseURL, ClientID: c.ClientID, RefreshTimeout: c.RefreshTimeout,
-		Clock: clock, Report: a.report,
+		Clock: clock, Report: a.report, OnStatus: a.onGrantStatus(),
 	})
 }
 

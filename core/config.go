@@ -95,6 +95,18 @@ type Config struct {
 	// OnEvent is called with every [Event]. Most calls are synchronous, so it
 	// must not block. It is called concurrently. Defaults to nil.
 	OnEvent func(ctx context.Context, e Event)
+	// OnGrantStatus is called at least once after a grant was lost, and at least once
+	// after it is back, so that an application can ask a user to connect again, and
+	// take that back. It is called a while after the loss (three times RefreshTimeout,
+	// when no late answer can end it any more), has 30 s, must return when its context
+	// is done, and may be called by eight goroutines at once. nil acknowledges; after
+	// an error, a panic or a crash a later sweep of [Auth.Maintain] calls it again, so
+	// run that on an instance that has OnGrantStatus. Defaults to nil.
+	OnGrantStatus func(ctx context.Context, g GrantInfo) error
+	// OnDisconnect is called by the disconnect route when the user's grant has ended, so
+	// that the application can end its link. After an error the answer is 503, and the
+	// user's next attempt runs both again. Connect mode only. Defaults to nil.
+	OnDisconnect func(ctx context.Context, appUser, userID string) error
 	// ErrorHandler renders errors for all adapters; see [WriteError].
 	// Defaults to nil: each adapter renders them in its framework's idiom.
 	ErrorHandler func(http.ResponseWriter, *http.Request, error)

@@ -82,6 +82,7 @@ func TestConfigNamesEveryMistake(t *testing.T) {
 		{"RefreshTimeout", func(c *Config) { c.RefreshTimeout = time.Millisecond }},
 		{"RefreshTimeout", func(c *Config) { c.RefreshTimeout = time.Hour }},
 		{"OnLogin", func(c *Config) { c.AppUser = func(*http.Request) string { return "" } }},
+		{"OnDisconnect", func(c *Config) { c.OnDisconnect = func(context.Context, string, string) error { return nil } }},
 		{"LinkedUser", func(c *Config) { c.LinkedUser = noLink }},
 		{"HTTPClient", func(c *Config) { c.HTTPClient = &http.Client{Transport: http.NewFileTransport(http.Dir("."))} }},
 	} {

@@ -28,15 +28,16 @@ func (a *Auth) Disconnect(ctx context.Context, userID string) error {
 	return nil
 }
 
-// serveDisconnect ends the grant, then the session, then the cookie. After a
-// failure on the way the browser can try again.
+// serveDisconnect ends the grant, then the application's link or the session and
+// its cookie. After a failure on the way the browser can try again.
 func (a *Auth) serveDisconnect(w http.ResponseWriter, r *http.Request, s *session.Session) error {
 	user, err := s.UserID(r.Context())
 	if err != nil {
 		return a.errorResponse(w, "disconnect", ErrUnavailable, err)
 	}
+	appUser := s.AppUser(r.Context())
 	switch {
-	case a.cfg.AppUser != nil && s.AppUser(r.Context()) != "" && user == "":
+	case appUser != "" && user == "":
 		return a.errorResponse(w, "disconnect", ErrNotConnected, nil)
 	case user == "" && a.cfg.AppUser != nil:
 		return a.errorResponse(w, "disconnect", ErrNotSignedIn, nil)
@@ -47,6 +48,12 @@ func (a *Auth) serveDisconnect(w http.ResponseWriter, r *http.Request, s *sessio
 	defer cancel()
 	if err := a.Disconnect(ctx, user); err != nil {
 		return a.errorResponse(w, "disconnect", ErrUnavailable, err)
+	}
+	if a.cfg.OnDisconnect != nil {
+		err := a.callBack(ctx, "OnDisconnect", func() error { return a.cfg.OnDisconnect(ctx, appUser, user) })
+		if err != nil {
+			return a.errorResponse(w, "disconnect", ErrUnavailable, err)
+		}
 	}
 	if err := a.endSession(w, s, ctx, "disconnect"); err != nil {
 		return err

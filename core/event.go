@@ -31,6 +31,7 @@ const (
 	EventReconnect     EventKind = "reconnect"      // the grant is lost: exactly one event for each loss
 	EventRepaired      EventKind = "repaired"       // the store, or what was believed of a grant, was put right
 	EventAppToken      EventKind = "app_token"
+	EventSweep         EventKind = "sweep" // of Maintain; with Err it could not be finished, and is tried again
 )
 
 // Event is one thing that happened. It never holds a token, a code or a
@@ -117,14 +118,19 @@ func (a *Auth) emit(ctx context.Context, e Event) {
 	if a.cfg.OnEvent == nil {
 		return
 	}
-	var err error
+	_ = a.callBack(ctx, "OnEvent", func() error { a.cfg.OnEvent(ctx, e); return nil })
+}
+
+// callBack calls a function of the application. It logs an error, and makes one of a panic.
+func (a *Auth) callBack(ctx context.Context, name string, call func() error) (err error) {
 	func() {
 		defer recovery.Catch(&err)
-		a.cfg.OnEvent(ctx, e)
+		err = call()
 	}()
 	if err != nil {
-		a.log.ErrorContext(ctx, "musixmatch: OnEvent failed", slog.String("error", err.Error()))
+		a.log.ErrorContext(ctx, "musixmatch: "+name+" failed", slog.String("error", err.Error()))
 	}
+	return err
 }
 
 // warned says which mistakes in the set-up the operator has been told of.

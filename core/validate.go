@@ -183,6 +183,9 @@ func (c *Config) checkModes(m *mistakes) {
 	if c.AppUser != nil && c.OnLogin == nil {
 		m.add("OnLogin", "is required with AppUser: it links the two accounts")
 	}
+	if c.OnDisconnect != nil && c.AppUser == nil {
+		m.add("OnDisconnect", "needs AppUser: without it OnEvent tells of a disconnect")
+	}
 	if c.LinkedUser != nil && c.AppUser == nil {
 		m.add("LinkedUser", "needs AppUser")
 	}

@@ -31,7 +31,7 @@ func (f *flight) salvage(t *musixmatch.Tokens, took time.Duration) step {
 	if t.Scope != "" {
 		mine.Scope = t.Scope
 	}
-	if f.wanted() {
+	if f.needed() {
 		mine.Used = t.Issued
 	}
 	return f.commit(mine, t, took)
@@ -177,6 +177,7 @@ func (f *flight) publish(old, mine grant, t *musixmatch.Tokens, took time.Durati
 		f.e.age = min(2*f.e.born(f.m.confirmWait), 8*f.m.confirmWait)
 	}
 	f.sentIntent = false
+	f.m.statusChanged(mine)
 	f.concluded(old, mine, t, took, lifted)
 	s := f.cache(mine)
 	if s == nil { // a refresh token was all that could be saved
@@ -211,7 +212,7 @@ func (f *flight) concluded(old, mine grant, t *musixmatch.Tokens, took time.Dura
 			f.markSub(mine.Access)
 		}
 		if !mine.NotRotated {
-			f.m.calibrate(old)
+			f.m.calibrate(f.ctx, old)
 		}
 	})
 }
@@ -298,6 +299,7 @@ func (f *flight) markSub(access string) {
 func (f *flight) marked(mark grant, cause error) {
 	f.e.remember(mark, f.m.now())
 	f.e.cached.Store(nil)
+	f.m.statusChanged(mark)
 	f.tell(Report{Kind: Lost, Reason: mark.Reason, Err: cause})
 }
 

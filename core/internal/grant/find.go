@@ -110,7 +110,7 @@ func (f *flight) byIntent() step {
 // adoptable reports whether the stored token is what the callers came for:
 // fresh, or newer than what they knew.
 func (f *flight) adoptable() bool {
-	if f.gr.Access == "" || f.gr.Access == f.rejected || f.e.watch.dead || f.m.left(f.gr) <= 0 {
+	if f.gr.Access == "" || f.gr.Access == f.rejected || f.e.watch.dead || f.m.left(f.gr) <= 0 || f.errand.concerns(f.gr) {
 		return false
 	}
 	if f.rejected != "" && f.m.ends(f.gr) <= 0 {

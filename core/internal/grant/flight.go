@@ -37,9 +37,11 @@ type flight struct {
 	ctx      context.Context
 	rejected string // the access token that the API rejected, if that is why the flight began
 	startGen int64  // the generation that was cached when the flight began; 0: none
+	errand   errand // of Maintain, if that is why the flight began
 
 	// Guarded by e.mu.
 	waiters    int
+	called     bool          // a caller has come for the token
 	lastWanted time.Duration // when somebody last waited
 	offered    bool          // what is cached is served at once to whom it suits
 	landed     bool          // result is there
@@ -84,11 +86,12 @@ func (m *Manager) token(ctx context.Context, sub, rejected string) result {
 		}
 		f := e.flight
 		if f == nil {
-			if f = m.launch(e, rejected); f == nil {
+			if f = m.launch(e, rejected, errand{}); f == nil {
 				e.mu.Unlock()
 				return result{err: unavailable(errClosed)}
 			}
 		}
+		f.called = true
 		res := f.wait(ctx, timer.C, rejected)
 		if res.err == nil && res.served.token.AccessToken == rejected && (res.verdict == noVerdict || f.rejected != rejected) {
 			continue // the flight was not about this token: now begin one that is
@@ -101,11 +104,14 @@ func (m *Manager) token(ctx context.Context, sub, rejected string) result {
 }
 
 // launch begins a flight. e is locked. It returns nil when Manager is closed.
-func (m *Manager) launch(e *entry, rejected string) *flight {
+func (m *Manager) launch(e *entry, rejected string, er errand) *flight {
 	if !m.begin() {
 		return nil
 	}
-	f := &flight{m: m, e: e, ctx: context.Background(), rejected: rejected, changed: make(chan struct{}), lastWanted: m.now()}
+	f := &flight{m: m, e: e, ctx: context.Background(), rejected: rejected, errand: er, changed: make(chan struct{}), lastWanted: m.now()}
+	if er.pace != nil {
+		f.ctx = withPace(f.ctx, er.pace)
+	}
 	if s := e.cached.Load(); s != nil {
 		f.startGen = s.generation
 	}

@@ -74,6 +74,9 @@ type Options struct {
 	RefreshTimeout    time.Duration // how long one refresh may take at the server
 	Clock             musixmatch.Clock
 	Report            func(context.Context, Report) // may be called from several goroutines, and may call back
+	// OnStatus is told that a grant was lost, or is back; nil acknowledges. It may be
+	// nil, and is called from several goroutines.
+	OnStatus func(context.Context, Info) error
 }
 
 // Manager keeps the user tokens of one client at one server alive. It is safe
@@ -95,6 +98,9 @@ type Manager struct {
 	pausedUntil atomic.Int64 // on the process's clock
 	timeAsked   atomic.Int64 // when the server was last asked for its time, in vain; 0: never
 	dated       dated
+
+	onStatus   func(context.Context, Info) error
+	deliveries deliveries
 
 	reports reports
 	work    work
@@ -129,6 +135,8 @@ func New(o Options) *Manager {
 		probeSem:   make(semaphore, maxProbes),
 		postSem:    make(semaphore, maxPosts),
 		timeSem:    make(semaphore, 1),
+		onStatus:   o.OnStatus,
+		deliveries: newDeliveries(),
 		live:       live,
 		stop:       stop,
 	}

@@ -91,6 +91,13 @@ func (f *flight) attempt() int {
 // acquire waits for one of the refreshes that may be under way: before the
 // intent, so that no intent grows old in the queue.
 func (f *flight) acquire() bool {
+	if f.errand.pace != nil { // Maintain has as many flights as it has workers
+		f.offer()
+		ctx, cancel := context.WithCancel(f.ctx)
+		defer cancel()
+		defer context.AfterFunc(f.m.live, cancel)()
+		return keepPace(ctx) == nil
+	}
 	for _, sem := range []semaphore{f.m.postSem, f.m.refreshSem} {
 		select {
 		case sem <- struct{}{}:

@@ -79,6 +79,9 @@ func (m *Manager) introspect(ctx context.Context, access string) (musixmatch.Int
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(m.live, cancel)()
+	if err := keepPace(ctx); err != nil {
+		return musixmatch.Introspection{}, err
+	}
 	if m.Paused() > 0 {
 		return musixmatch.Introspection{}, ErrPaused
 	}
@@ -142,7 +145,7 @@ func (c *calibration) off() bool { return c.state.Load() == refuted }
 
 // calibrate probes the access token that the first successful refresh should
 // have killed. One active answer may be lag; two, confirmWait apart, are not.
-func (m *Manager) calibrate(old grant) {
+func (m *Manager) calibrate(ctx context.Context, old grant) {
 	if old.Access == "" || !m.calibration.state.CompareAndSwap(uncalibrated, calibrating) {
 		return
 	}
@@ -151,7 +154,7 @@ func (m *Manager) calibrate(old grant) {
 	}
 	go func() {
 		defer m.work.Done()
-		m.calibration.state.Store(m.tryProbe(context.Background(), old))
+		m.calibration.state.Store(m.tryProbe(ctx, old))
 	}()
 }
 

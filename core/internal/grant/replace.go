@@ -75,6 +75,7 @@ func (m *Manager) replaceGrant(ctx context.Context, version string, old, gr gran
 	err := m.commitSurely(ctx, version, gr)
 	if err == nil {
 		m.learn(gr, "")
+		m.statusChanged(gr)
 	}
 	return err
 }
@@ -129,11 +130,8 @@ func (m *Manager) end(ctx context.Context, sub string) (last grant, err error) {
 		case n > 0 && gr.Status == statusDisconnected:
 			return last, nil
 		}
-		tombstone := grant{
-			Sub: sub, GrantID: cmp.Or(gr.GrantID, seal.RandomString()), Status: statusDisconnected,
-			Generation: max(gr.Generation, remembered.Generation, m.tombstoneDate(ctx, gr).UnixMilli()) + 1,
-			MaxLease:   max(gr.MaxLease, remembered.MaxLease), Issued: time.Now(),
-		}
+		gr.Sub = sub
+		tombstone := m.tombstone(ctx, gr, remembered)
 		named, last = gr.GrantID, gr
 		switch err = m.commitSurely(ctx, version, tombstone); {
 		case err == nil:
@@ -143,6 +141,16 @@ func (m *Manager) end(ctx context.Context, sub string) (last grant, err error) {
 			m.keepUnrevoked(sub, gr.Refresh) // it may have taken place
 			return last, err
 		}
+	}
+}
+
+// tombstone returns what ends gr. remembered is what this process knew before it
+// was read. Nothing else of gr is kept: no token, and nothing that may be one.
+func (m *Manager) tombstone(ctx context.Context, gr, remembered grant) grant {
+	return grant{
+		Sub: gr.Sub, GrantID: cmp.Or(gr.GrantID, seal.RandomString()), Status: statusDisconnected,
+		Generation: max(gr.Generation, remembered.Generation, m.tombstoneDate(ctx, gr).UnixMilli()) + 1,
+		MaxLease:   max(gr.MaxLease, remembered.MaxLease), Issued: time.Now(),
 	}
 }
 
