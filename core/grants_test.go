@@ -48,7 +48,6 @@ func TestGrantAsksTheStoreAlone(t *testing.T) {
 		require.WithinDuration(t, begin, info.ConnectedAt, 2*time.Second)
 
 		w.srv.Revoke(alice)
-		require.ErrorIs(t, i.Verify(ctx, alice), core.ErrUnavailable, "a token that is a second old may not be known yet")
 		time.Sleep(settle)
 		require.ErrorIs(t, i.Verify(ctx, alice), core.ErrReconnect)
 		info, err = i.Grant(ctx, alice)
