@@ -101,9 +101,10 @@ func (a *Auth) EndSession(ctx context.Context, userID, id string) error {
 }
 
 // SignOutEverywhere signs userID out in all browsers, and returns in how many
-// the user may have been signed in. When it has returned, no session counts
-// that began before the call, also none of a request or a sign-in that is still
-// under way. Sign-ins that begin later count. The tokens stay; see [Auth.Disconnect].
+// the user may have been signed in. When it has returned, no sign-in counts that
+// was complete before the call, and no slow request brings its session back. A
+// sign-in that begins later counts; one that is under way meanwhile may do
+// either. The tokens stay; see [Auth.Disconnect].
 //
 // After [ErrUnavailable] some sessions may have ended; call it again.
 // [ErrUnsupported] means that this is connect mode, where there are no sessions,
