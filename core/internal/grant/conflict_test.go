@@ -337,6 +337,32 @@ func TestCloseDoesNotWaitForAMark(t *testing.T) {
 	})
 }
 
+// A mark that lands when nobody waits for it any more is reported all the same, by
+// the process that wrote it.
+func TestMarkThatLandsLate(t *testing.T) {
+	onBench(t, func(b *bench) {
+		time.Sleep(life)
+		b.pair = 9
+		var late []func() error
+		b.during(func() {
+			b.store.fault = func(write func() error) error {
+				late = append(late, write)
+				return errors.New("down")
+			}
+		})
+		_, err := b.m.Token(context.Background(), user)
+		require.Equal(t, Unavailable, outcomeOf(err))
+		time.Sleep(4 * lease)
+		synctest.Wait()
+		require.Greater(t, len(late), 1)
+		b.store.fault = nil
+		require.NoError(t, late[0]())
+		require.Error(t, late[1]())
+		b.requireLost(ReasonRevoked)
+		b.requireLost(ReasonRevoked)
+	})
+}
+
 // A doubt is not left alone because its callers are.
 func TestDoubtGoesOnWithoutCallers(t *testing.T) {
 	onBench(t, func(b *bench) {

@@ -67,6 +67,10 @@ func (f *flight) find() step {
 	f.e.watch.at(f.gr.Generation, f.e.firstSeen())
 	f.e.attempts.at(f.gr.Generation)
 	if f.gr.Status != statusLive {
+		if f.e.attempts.marks[f.version] { // a write of ours that seemed to fail
+			f.marked(f.gr, nil)
+			f.e.attempts.marks = nil
+		}
 		return f.reconnect(errLost)
 	}
 	f.learnTime()

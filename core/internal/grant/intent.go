@@ -36,9 +36,10 @@ const maxOwnIntents = 32
 type attempts struct {
 	generation int64
 	own        map[string]*ownIntent
-	wrote      time.Duration // when our last intent was written
-	ended      time.Duration // when our last POST ended: answered, or given up
-	replayed   bool          // the one replay that a holder has on "inactive" is used up
+	wrote      time.Duration   // when our last intent was written
+	ended      time.Duration   // when our last POST ended: answered, or given up
+	marks      map[string]bool // versions of marks whose writes seemed to fail, and may take place yet
+	replayed   bool            // the one replay that a holder has on "inactive" is used up
 }
 
 // at makes d what is known about generation; what was known about another is void.
@@ -46,6 +47,13 @@ func (d *attempts) at(generation int64) {
 	if d.generation != generation {
 		*d = attempts{generation: generation}
 	}
+}
+
+func (d *attempts) wroteMark(version string) {
+	if d.marks == nil {
+		d.marks = map[string]bool{}
+	}
+	d.marks[version] = true
 }
 
 // add takes note of an intent that is about to be written over stored.

@@ -57,26 +57,21 @@ func (f *flight) mark(reason string) grant {
 // and a new login replaces it. The one who writes the mark reports the loss.
 func (f *flight) markLost(reason string) step {
 	mark := f.mark(reason)
-	ours := map[string]bool{}
 	for n := 1; ; n++ {
 		version, out, err := f.tryWrite(mark)
-		ours[version] = true
-		if out == writeConflict {
-			// It may be our own mark, the answer to which was lost.
-			if _, err = f.read(); err == nil && !ours[f.version] {
-				return f.again()
-			}
+		switch out {
+		case writeDone:
+			f.sentIntent = false
+			f.marked(mark, nil)
+			return f.reconnect(errLost)
+		case writeConflict:
+			return f.again()
 		}
-		if out != writeDone && err != nil {
-			f.failed(ReasonUnavailable, err, 0)
-			if !f.hold(f.m.backoff(n)) {
-				return f.land(result{err: unavailable(err)})
-			}
-			continue
+		f.e.attempts.wroteMark(version)
+		f.failed(ReasonUnavailable, err, 0)
+		if !f.hold(f.m.backoff(n)) {
+			return f.land(result{err: unavailable(err)})
 		}
-		f.sentIntent = false
-		f.marked(mark, nil)
-		return f.reconnect(errLost)
 	}
 }
 

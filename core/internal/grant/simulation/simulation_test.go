@@ -68,7 +68,7 @@ func TestSimulation(t *testing.T) {
 	case *seeds == 0 && raceEnabled:
 		n = 10
 	case *seeds == 0 && testall.Set():
-		n = 150
+		n = 500
 	case *seeds == 0:
 		n = 100
 	}
