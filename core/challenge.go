@@ -1,6 +1,7 @@
 package core
 
 import (
+	"errors"
 	"net/http"
 	"net/url"
 	"strings"
@@ -30,6 +31,15 @@ func (a *Auth) Admit(w http.ResponseWriter, r *http.Request) (*http.Request, err
 // other request it writes no body and returns [ErrNotSignedIn] with its LoginURL,
 // [ErrNotConnected], or [ErrUnavailable] while nobody can say who is signed in.
 func (a *Auth) Challenge(w http.ResponseWriter, r *http.Request) error {
+	err := a.challenge(w, r)
+	var e *Error
+	if errors.As(err, &e) {
+		a.emit(r.Context(), Event{Kind: EventRefused, Reason: e.Code, Err: e.Err})
+	}
+	return err
+}
+
+func (a *Auth) challenge(w http.ResponseWriter, r *http.Request) error {
 	s := a.sessions.From(r.Context())
 	if s == nil {
 		s, r = a.sessions.Load(r)
@@ -130,9 +140,15 @@ func isNavigation(r *http.Request) bool {
 		return false
 	}
 	if mode := r.Header.Get("Sec-Fetch-Mode"); mode != "" {
-		return mode == "navigate" && r.Header.Get("Sec-Fetch-Dest") != "iframe"
+		return mode == "navigate" && !isEmbedded(r)
 	}
 	return acceptsHTML(r)
+}
+
+// isEmbedded reports whether another page shows the answer inside itself.
+func isEmbedded(r *http.Request) bool {
+	dest := r.Header.Get("Sec-Fetch-Dest")
+	return dest != "" && dest != "document"
 }
 
 func isHTMX(r *http.Request) bool { return r.Header.Get("HX-Request") == "true" }

@@ -121,7 +121,7 @@ func (t *apiTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 		closeBody(req)
 		return nil, err
 	}
-	resp, err := t.base.RoundTrip(withToken(req, token))
+	resp, err := t.send(req, token)
 	if err != nil || resp.StatusCode != http.StatusUnauthorized {
 		return resp, err
 	}
@@ -133,7 +133,7 @@ func (t *apiTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
-	again := withToken(req, next)
+	again := req.Clone(req.Context())
 	if req.Body != nil && req.Body != http.NoBody {
 		if req.GetBody == nil {
 			return nil, fail("api call", ErrUnavailable, errNoReplay)
@@ -142,7 +142,23 @@ func (t *apiTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 			return nil, fail("api call", ErrUnavailable, err)
 		}
 	}
-	return t.base.RoundTrip(again)
+	resp, err = t.send(again, next)
+	if resp != nil {
+		resp.Request = req
+	}
+	return resp, err
+}
+
+// send sends a copy of req with the token. The answer names req, and not the
+// copy: who prints resp.Request must not print the token.
+func (t *apiTransport) send(req *http.Request, token *oauth2.Token) (*http.Response, error) {
+	out := req.Clone(req.Context())
+	out.Header.Set("Authorization", "Bearer "+token.AccessToken)
+	resp, err := t.base.RoundTrip(out)
+	if resp != nil {
+		resp.Request = req
+	}
+	return resp, err
 }
 
 // joined returns a copy of ctx that also ends with other.
@@ -163,13 +179,10 @@ func (t *apiTransport) allowed(u *url.URL) bool {
 		return true
 	}
 	host := strings.ToLower(u.Hostname())
+	if strings.ContainsAny(host, "%:") { // an IPv6 zone may end in any name
+		return false
+	}
 	return u.Scheme == "https" && (host == "musixmatch.com" || strings.HasSuffix(host, ".musixmatch.com"))
-}
-
-func withToken(req *http.Request, token *oauth2.Token) *http.Request {
-	out := req.Clone(req.Context())
-	out.Header.Set("Authorization", "Bearer "+token.AccessToken)
-	return out
 }
 
 func closeBody(req *http.Request) {

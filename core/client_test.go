@@ -69,7 +69,11 @@ func TestClientHeals401(t *testing.T) {
 			w.srv.ExpireAccessTokens(alice)
 			require.Equal(t, 200, w.status(a))
 			w.srv.ResetRequests()
-			require.Equal(t, 200, w.status(b)) // its cache holds the dead one
+			resp, err := w.whoami(b) // its cache holds the dead one
+			require.NoError(t, err)
+			resp.Body.Close()
+			require.Equal(t, 200, resp.StatusCode)
+			require.Empty(t, resp.Request.Header.Get("Authorization"), "of the repeated request")
 			require.Empty(t, w.refreshes())
 		},
 		"inactive: one refresh for all calls": func(t *testing.T, w *world) {
@@ -233,6 +237,8 @@ func TestTokensGoNowhereElse(t *testing.T) {
 		"userinfo":           {"https://api.musixmatch.com@evil.example/", false},
 		"below a configured": {"https://a.varco-x.example/", false},
 		"trailing dot":       {"https://varco-x.example./", false},
+		"IPv6 zone":          {"https://[fe80::1%25.musixmatch.com]/", false},
+		"IPv6":               {"https://[::1]/", false},
 	} {
 		for _, redirected := range []bool{false, true} {
 			if redirected {
@@ -291,6 +297,7 @@ func TestClientLeavesTheRequestAlone(t *testing.T) {
 			resp, err := a.Client(t.Context(), alice).Transport.RoundTrip(req)
 			if err == nil {
 				resp.Body.Close()
+				require.Same(t, req, resp.Request, "what is printed of the answer has no token")
 			}
 			synctest.Wait()
 			require.Empty(t, req.Header.Get("Authorization"))

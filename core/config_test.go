@@ -62,6 +62,14 @@ func TestConfigNamesEveryMistake(t *testing.T) {
 			c.Sessions.Cookie.HttpOnly = false
 		}},
 		{"Sessions", func(c *Config) {
+			c.Keys, c.Sessions, c.RedirectURL = [][]byte{key}, NewSessions(NewMemory()), "http://127.0.0.1:8080/cb"
+			c.Sessions.Cookie.Path = "/elsewhere"
+		}},
+		{"Sessions", func(c *Config) {
+			c.Keys, c.Sessions, c.RedirectURL = [][]byte{key}, NewSessions(NewMemory()), "http://127.0.0.1:8080/cb"
+			c.Sessions.Cookie.Domain = "app.example"
+		}},
+		{"Sessions", func(c *Config) {
 			c.Keys, c.Sessions = [][]byte{key}, scs.New()
 			c.Sessions.Cookie.SameSite = http.SameSiteNoneMode
 		}},

@@ -29,6 +29,19 @@ func TestDiscover(t *testing.T) {
 	require.NoError(t, err)
 }
 
+// An https issuer that names plain http, even on this machine, is not believed.
+func TestDiscoverKeepsToHTTPS(t *testing.T) {
+	for _, field := range []string{"authorization_endpoint", "token_endpoint", "revocation_endpoint"} {
+		var srv *httptest.Server
+		srv = httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			io.WriteString(w, `{"issuer":"`+srv.URL+`","`+field+`":"http://127.0.0.1:8080/x"}`)
+		}))
+		_, err := core.Discover(t.Context(), srv.URL, srv.Client())
+		srv.Close()
+		require.ErrorContains(t, err, field)
+	}
+}
+
 func TestDiscoverFallsBackToOpenID(t *testing.T) {
 	srv := mxmtest.NewServer()
 	defer srv.Close()

@@ -23,6 +23,7 @@ type EventKind string
 const (
 	EventLogin         EventKind = "login"
 	EventLoginFailed   EventKind = "login_failed"
+	EventRefused       EventKind = "refused" // a POST from another site's page, or a request that needs a user
 	EventLogout        EventKind = "logout"
 	EventConnect       EventKind = "connect"
 	EventDisconnect    EventKind = "disconnect"
@@ -47,6 +48,9 @@ const (
 //	logout          none, or
 //	  session           by EndSession
 //	  everywhere        by SignOutEverywhere
+//
+//	refused         the Code of the outcome: cross_origin, not_connected,
+//	                not_signed_in, unavailable
 //
 //	refresh         none, or
 //	  scope_reduced     Musixmatch granted fewer scopes than before

@@ -16,8 +16,11 @@ func (a *Auth) serveLogin(w http.ResponseWriter, r *http.Request, s *session.Ses
 	if mode := r.Header.Get("Sec-Fetch-Mode"); mode != "" && mode != "navigate" {
 		return a.errorResponse(w, "login", ErrBadRequest, errNotNavigation)
 	}
-	if dest := r.Header.Get("Sec-Fetch-Dest"); r.Header.Get("Sec-Fetch-Site") == "cross-site" && (dest == "iframe" || dest == "frame") {
-		return a.errorResponse(w, "login", ErrCrossOrigin, nil)
+	if isEmbedded(r) {
+		if r.Header.Get("Sec-Fetch-Site") == "cross-site" {
+			return a.errorResponse(w, "login", ErrCrossOrigin, nil)
+		}
+		return a.errorResponse(w, "login", ErrBadRequest, errNotNavigation)
 	}
 	if location := a.otherLoopbackHost(r); location != "" {
 		if err := s.Save(w); err != nil {

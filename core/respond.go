@@ -78,10 +78,10 @@ func WriteError(w http.ResponseWriter, r *http.Request, err error) {
 		e = errInternal
 	}
 	h := w.Header()
-	h.Del("Content-Length")
-	if h.Get("Cache-Control") == "" {
-		h.Set("Cache-Control", "no-store")
+	for _, name := range []string{"Content-Length", "ETag", "Last-Modified", "Expires"} {
+		h.Del(name) // the handler's, for the answer that did not come about
 	}
+	h.Set("Cache-Control", "no-store")
 	h.Set("X-Content-Type-Options", "nosniff")
 	if e.Status == http.StatusServiceUnavailable && h.Get("Retry-After") == "" {
 		h.Set("Retry-After", retryAfter)

@@ -28,7 +28,8 @@ func (a *Auth) get(path string, serve handler, also ...string) Route {
 // post also refuses a request from another site's page.
 func (a *Auth) post(path string, serve handler) Route {
 	return a.route(path, []string{http.MethodPost}, func(w http.ResponseWriter, r *http.Request, s *session.Session) error {
-		if err := a.origin.Check(r); err != nil {
+		if !a.sameOrigin(r) {
+			a.emit(r.Context(), Event{Kind: EventRefused, Reason: ErrCrossOrigin.Code})
 			return a.errorResponse(w, "route", ErrCrossOrigin, nil)
 		}
 		r.Body = http.MaxBytesReader(w, r.Body, maxBody)
@@ -37,6 +38,19 @@ func (a *Auth) post(path string, serve handler) Route {
 		}
 		return serve(w, r, s)
 	})
+}
+
+// sameOrigin reports whether this site or a trusted origin made the request.
+// Where a browser sends no Sec-Fetch-Site, net/http compares only the host of
+// Origin: a page of the same host's plain http, which anybody in between can
+// write, would pass.
+func (a *Auth) sameOrigin(r *http.Request) bool {
+	if a.origin.Check(r) != nil {
+		return false
+	}
+	origin := r.Header.Get("Origin")
+	return r.Header.Get("Sec-Fetch-Site") != "" || origin == "" || !a.secure ||
+		strings.HasPrefix(origin, "https:") || slices.Contains(a.cfg.TrustedOrigins, origin)
 }
 
 func (a *Auth) route(path string, methods []string, serve handler) Route {

@@ -172,10 +172,13 @@ func (c *Config) checkStores(m *mistakes) {
 	if s.Cookie.SameSite == http.SameSiteStrictMode && c.AppUser == nil {
 		m.add("Sessions", "Cookie.SameSite=Strict hides the session from the first page after a sign-in; use Lax")
 	}
-	host := strings.HasPrefix(s.Cookie.Name, session.HostPrefix) &&
-		s.Cookie.Secure && s.Cookie.HttpOnly && s.Cookie.Path == "/" && s.Cookie.Domain == ""
-	if session.Ours(s) && c.secure() && !host {
+	everywhere := s.Cookie.Path == "/" && s.Cookie.Domain == ""
+	host := strings.HasPrefix(s.Cookie.Name, session.HostPrefix) && s.Cookie.Secure && s.Cookie.HttpOnly && everywhere
+	switch {
+	case session.Ours(s) && c.secure() && !host:
 		m.add("Sessions", "on https the cookie of a NewSessions manager keeps its __Host- name, Secure, HttpOnly, Path=/ and no Domain")
+	case session.Ours(s) && !everywhere:
+		m.add("Sessions", "the cookie of a NewSessions manager keeps Path=/ and no Domain: a browser would hide the session, and sign in for ever")
 	}
 }
 

@@ -2,6 +2,7 @@ package examples_test
 
 import (
 	"context"
+	"io"
 	"net"
 	"net/http"
 	"net/http/cookiejar"
@@ -244,4 +245,19 @@ func logoutIsFinal(t *testing.T, name string, env ...string) {
 	}
 	require.Equal(t, 401, get(t, thief, app.URL+"/me").StatusCode, "the old cookie is worth nothing")
 	require.Equal(t, 401, get(t, c, app.URL+"/me").StatusCode)
+}
+
+// A client that sends a body and never ends it does not keep its connection.
+func TestUnfinishedBodyIsCutOff(t *testing.T) {
+	testall.Long(t)
+	t.Parallel()
+	app := startDemo(t, "nethttp", newServer(t))
+	conn, err := net.Dial("tcp", strings.TrimPrefix(app.URL, "http://"))
+	require.NoError(t, err)
+	defer conn.Close()
+	_, err = conn.Write([]byte("POST /auth/musixmatch/logout HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: 100\r\n\r\na=b"))
+	require.NoError(t, err)
+	require.NoError(t, conn.SetReadDeadline(time.Now().Add(3*time.Minute)))
+	_, err = io.Copy(io.Discard, conn)
+	require.NoError(t, err, "the server ends the connection")
 }

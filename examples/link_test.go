@@ -2,6 +2,7 @@ package examples_test
 
 import (
 	"net/http"
+	"net/url"
 	"strings"
 	"testing"
 
@@ -56,34 +57,37 @@ func TestLink(t *testing.T) {
 	require.Contains(t, navigate(t, alice, app.URL+"/").body, ada)
 	require.Equal(t, 303, connect(t, bob, app).StatusCode)
 
-	list := get(t, alice, app.URL+"/connections").body
-	require.Contains(t, list, "alice\t"+ada+"\tlive\n")
-	require.Contains(t, list, "bob\t"+ben+"\tlive\n")
-
-	// A lost connection shows before anybody clicks on anything.
-	srv.Revoke(ben)
-	require.Equal(t, "reconnect", get(t, bob, app.URL+"/artist").code(), "so the application learns of it")
-	require.Contains(t, navigate(t, bob, app.URL+"/").body, "Connect again")
-	require.Contains(t, get(t, alice, app.URL+"/connections").body, "bob\t"+ben+"\treconnect\n")
-	require.Equal(t, 303, connect(t, bob, app).StatusCode)
-	require.NotContains(t, navigate(t, bob, app.URL+"/").body, "Connect again")
-
-	require.Equal(t, 303, post(t, alice, app.URL+"/auth/musixmatch/disconnect").StatusCode)
-	res = navigate(t, alice, app.URL+"/")
-	require.Contains(t, res.body, "Hello, alice", "she stays signed in")
-	require.Contains(t, res.body, "not connected to Musixmatch yet")
-	require.NotContains(t, get(t, bob, app.URL+"/connections").body, ada)
+	require.Equal(t, 303, post(t, alice, app.URL+"/disconnect").StatusCode)
+	require.Contains(t, navigate(t, alice, app.URL+"/").body, "Hello, alice", "she stays signed in")
 	require.Equal(t, "not_connected", get(t, alice, app.URL+"/artist").code())
 	require.Contains(t, get(t, bob, app.URL+"/artist").body, ben)
 
 	require.Equal(t, 303, post(t, bob, app.URL+"/sign-out").StatusCode)
 	require.Equal(t, "not_signed_in", get(t, bob, app.URL+"/artist").code())
-	require.Equal(t, "not_signed_in", post(t, bob, app.URL+"/auth/musixmatch/disconnect").code())
+	require.Equal(t, "not_signed_in", post(t, bob, app.URL+"/disconnect").code())
 	require.Zero(t, app.stop())
 
 	offline := start(t, "link")
 	require.Contains(t, navigate(t, browser(t), offline.URL+"/").body, "Be alice")
 	refused(t, "link", "MXM_CLIENT_SECRET", "MXM_CLIENT_ID=x")
+}
+
+// On https the application's own cookie is one that no other host can set.
+func TestOwnCookieOnHTTPS(t *testing.T) {
+	for name, path := range map[string]string{"link": "/sign-in", "byosession": "/cart"} {
+		app := start(t, name, "MXM_REDIRECT_URL=https://app.example/auth/musixmatch/callback")
+		eventually(t, "it listens", func() bool { return listening.MatchString(app.stderr.String()) })
+		address := listening.FindStringSubmatch(app.stderr.String())[1]
+		client := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+		res, err := client.PostForm("http://"+address+path, url.Values{"user": {"alice"}})
+		require.NoError(t, err)
+		res.Body.Close()
+		require.Equal(t, 303, res.StatusCode)
+		require.Len(t, res.Cookies(), 1)
+		c := res.Cookies()[0]
+		require.True(t, strings.HasPrefix(c.Name, "__Host-"), "%s: %s", name, c.Name)
+		require.True(t, c.Secure && c.HttpOnly && c.Path == "/" && c.Domain == "", "%s: %s", name, c)
+	}
 }
 
 func TestOwnSession(t *testing.T) {

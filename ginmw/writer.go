@@ -31,7 +31,10 @@ func (w *writer) WriteString(s string) (int, error) { return io.WriteString(w.sa
 func (w *writer) Flush() { w.saving.(http.Flusher).Flush() }
 
 func (w *writer) Hijack() (net.Conn, *bufio.ReadWriter, error) {
-	return w.saving.(http.Hijacker).Hijack()
+	if saving, ok := w.saving.(http.Hijacker); ok {
+		return saving.Hijack()
+	}
+	return nil, nil, http.ErrNotSupported // Gin's own would panic
 }
 
 func (w *writer) Unwrap() http.ResponseWriter { return w.saving }

@@ -67,7 +67,7 @@ func Run(t *testing.T, adapter Adapter) {
 	t.Helper()
 	for _, cases := range [][]testCase{
 		routeCases, loginCases, callbackCases, sessionCases, writerCases, outageCases,
-		logoutCases, requireUserCases, twoAuthsCases, errorCases, connectCases, reentryCases,
+		logoutCases, requireUserCases, twoAuthsCases, errorCases, connectCases, reentryCases, doorCases,
 	} {
 		for _, c := range cases {
 			t.Run(c.name, func(t *testing.T) {

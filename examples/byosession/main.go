@@ -49,7 +49,10 @@ func run(ctx context.Context, log *slog.Logger) error {
 	sessions := scs.New()
 	sessions.Lifetime = 12 * time.Hour
 	sessions.Cookie.Name = "shop_session"
-	sessions.Cookie.Secure = strings.HasPrefix(cfg.RedirectURL, "https:")
+	if strings.HasPrefix(cfg.RedirectURL, "https:") {
+		// No other host can set a cookie of this name. A sign-in is as safe as it.
+		sessions.Cookie.Name, sessions.Cookie.Secure = "__Host-shop_session", true
+	}
 
 	cfg.Sessions = sessions
 	cfg.Keys = setup.RandomKeys() // from your secrets: all instances need the same
@@ -68,7 +71,7 @@ func run(ctx context.Context, log *slog.Logger) error {
 			UserID, LoginURL string
 			Cart             int
 		}{nethttpmw.UserID(r), auth.LoginURL(""), sessions.GetInt(r.Context(), "cart")}
-		if err := page.Write(w, home, view); err != nil {
+		if err := page.Write(w, http.StatusOK, home, view); err != nil {
 			core.WriteError(w, r, err)
 		}
 	})

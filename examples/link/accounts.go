@@ -55,23 +55,8 @@ func (a *accounts) link(account, userID string) error {
 	return nil
 }
 
-// unlink is core.Config.OnDisconnect. It may run again for the same link.
-func (a *accounts) unlink(account, userID string) {
+func (a *accounts) unlink(account string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.links[account] == userID {
-		delete(a.links, account)
-	}
-}
-
-// of returns the account that is linked to a Musixmatch account, or "".
-func (a *accounts) of(userID string) string {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	for account, id := range a.links {
-		if id == userID {
-			return account
-		}
-	}
-	return ""
+	delete(a.links, account)
 }

@@ -47,11 +47,13 @@ func run(ctx context.Context, log *slog.Logger) error {
 
 	a := &app{accounts: newAccounts(), sessions: scs.New(), musixmatch: setup.OriginOf(cfg.BaseURL)}
 	a.sessions.Cookie.Name = "app_session"
-	a.sessions.Cookie.Secure = strings.HasPrefix(cfg.RedirectURL, "https:")
+	if strings.HasPrefix(cfg.RedirectURL, "https:") {
+		// No other host can set a cookie of this name. A connection is as safe as it.
+		a.sessions.Cookie.Name, a.sessions.Cookie.Secure = "__Host-app_session", true
+	}
 	cfg.AppUser = func(r *http.Request) string { return a.user(r.Context()) }
 	cfg.LinkedUser = a.accounts.linked
 	cfg.OnLogin = func(_ context.Context, l *core.Login) error { return a.accounts.link(l.AppUser, l.UserID) }
-	cfg.OnDisconnect = func(_ context.Context, account, userID string) error { a.accounts.unlink(account, userID); return nil }
 	cfg.BasePath = "/auth/musixmatch"
 	cfg.ErrorHandler = writeError
 	cfg.Logger = log
@@ -90,7 +92,7 @@ func (a *app) routes() http.Handler {
 	mux.HandleFunc("GET /{$}", a.home)
 	mux.HandleFunc("POST /sign-in", a.signIn)
 	mux.HandleFunc("POST /sign-out", a.signOut)
-	mux.HandleFunc("GET /connections", a.connections)
+	mux.HandleFunc("POST /disconnect", a.disconnect)
 	mux.Handle("GET /artist", nethttpmw.RequireUser(a.auth)(http.HandlerFunc(a.artist)))
 
 	// First the application's own protection of its forms, then its own session,
@@ -101,23 +103,14 @@ func (a *app) routes() http.Handler {
 }
 
 func (a *app) home(w http.ResponseWriter, r *http.Request) {
-	user, userID := a.user(r.Context()), nethttpmw.UserID(r)
+	user := a.user(r.Context())
 	view := struct {
-		User, UserID, ConnectURL, DisconnectURL string
-		Lost                                    bool
-		Accounts                                []string
-	}{User: user, UserID: userID, ConnectURL: a.auth.LoginURL("/"), DisconnectURL: a.auth.DisconnectURL(), Accounts: names}
-	if userID != "" {
-		grant, err := a.auth.Grant(r.Context(), userID) // says who must come back before anybody clicks
-		if err != nil {
-			core.WriteError(w, r, err)
-			return
-		}
-		view.Lost = grant.Status != core.GrantLive
-	}
+		User, UserID, ConnectURL string
+		Accounts                 []string
+	}{user, nethttpmw.UserID(r), a.auth.LoginURL("/"), names}
 	// The answer to the connect form is a redirect to Musixmatch. Browsers block
 	// it unless form-action allows that origin.
-	if err := page.Write(w, home, view, a.musixmatch); err != nil {
+	if err := page.Write(w, http.StatusOK, home, view, a.musixmatch); err != nil {
 		core.WriteError(w, r, err)
 	}
 }
@@ -145,16 +138,22 @@ func (a *app) signOut(w http.ResponseWriter, r *http.Request) {
 	http.Redirect(w, r, "/", http.StatusSeeOther)
 }
 
-// connections lists all connections, for whoever runs this application. A real one
-// asks who that is. Nobody at Musixmatch is asked.
-func (a *app) connections(w http.ResponseWriter, r *http.Request) {
-	for g, err := range a.auth.Grants(r.Context()) {
-		if err != nil {
+// disconnect ends the grant first. If that fails, the link remains, and the user
+// can try again.
+func (a *app) disconnect(w http.ResponseWriter, r *http.Request) {
+	user, userID := a.user(r.Context()), nethttpmw.UserID(r)
+	if user == "" {
+		core.WriteError(w, r, core.ErrNotSignedIn)
+		return
+	}
+	if userID != "" {
+		if err := a.auth.Disconnect(r.Context(), userID); err != nil {
 			core.WriteError(w, r, err)
 			return
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\n", a.accounts.of(g.UserID), g.UserID, g.Status)
+		a.accounts.unlink(user)
 	}
+	http.Redirect(w, r, "/", http.StatusSeeOther)
 }
 
 // artist is a page that only makes sense for a connected account.

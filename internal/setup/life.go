@@ -45,6 +45,7 @@ func Serve(ctx context.Context, l net.Listener, handler http.Handler, auth *core
 	server := http.Server{
 		Handler:           handler,
 		ReadHeaderTimeout: 10 * time.Second,
+		ReadTimeout:       time.Minute, // it ends the request's context, too, so it is longer than any handler takes
 		IdleTimeout:       2 * time.Minute,
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelError),
 	}

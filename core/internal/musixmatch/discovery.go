@@ -79,6 +79,9 @@ func discover(ctx context.Context, issuer, document string, hc *http.Client) (En
 		if err := CheckURL(u, false); err != nil {
 			return none, fmt.Errorf("%s %w", name, err)
 		}
+		if strings.HasPrefix(issuer, "https:") && !strings.HasPrefix(u, "https:") {
+			return none, fmt.Errorf("%s must be https, as the issuer is", name)
+		}
 	}
 	return Endpoint{
 		Issuer:        metadata.Issuer,

@@ -8,6 +8,8 @@ package session
 import (
 	"context"
 	"errors"
+	"fmt"
+	"io"
 	"iter"
 	"net/http"
 	"strings"
@@ -44,7 +46,7 @@ type Session struct {
 	// one that it replaces.
 	fresh atomic.Pointer[signIn]
 
-	writer  writer
+	writer  hijackable
 	headers [2]string // the values of the two headers that every answer gets
 
 	request *http.Request
@@ -103,6 +105,12 @@ func (s *Session) Value(key any) any {
 	}
 	return s.Context.Value(key)
 }
+
+// String keeps the session's cookie, which its request has, out of printed contexts.
+func (s *Session) String() string { return "mxmconnect session" }
+
+// Format does the same for every verb.
+func (s *Session) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, s.String()) }
 
 // UserID returns the Musixmatch user, or "". The error means that nobody can
 // say at the moment. In connect mode it asks the application with ctx.

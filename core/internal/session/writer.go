@@ -18,9 +18,9 @@ func (m *Manager) Wrap(next http.Handler) http.Handler {
 			return
 		}
 		s, r := m.Load(r)
-		sw := s.newWriter(w, r)
+		w, sw := s.newWriter(w, r)
 		defer sw.finish() // also in a panic: a recovery further out answers then
-		next.ServeHTTP(sw, r)
+		next.ServeHTTP(w, r)
 	})
 }
 
@@ -32,14 +32,38 @@ type writer struct {
 	before  http.Header // what outer handlers had set
 	began   bool
 	failed  bool
+	hijacks bool // the connection can be taken over
 }
 
-func (s *Session) newWriter(w http.ResponseWriter, r *http.Request) *writer {
-	s.writer = writer{ResponseWriter: w, request: r, session: s}
+// hijackable is a writer over one whose connection can be taken over. Others
+// must not claim that: WebSocket libraries answer 101 to the claim alone.
+type hijackable struct{ writer }
+
+// newWriter returns what the handler gets, and the writer in it.
+func (s *Session) newWriter(w http.ResponseWriter, r *http.Request) (http.ResponseWriter, *writer) {
+	s.writer.writer = writer{ResponseWriter: w, request: r, session: s, hijacks: hijacks(w)}
+	sw := &s.writer.writer
 	if h := w.Header(); len(h) > 0 {
-		s.writer.before = h.Clone()
+		sw.before = h.Clone()
 	}
-	return &s.writer
+	if sw.hijacks {
+		return &s.writer, sw
+	}
+	return sw, sw
+}
+
+// hijacks reports whether the innermost writer is an http.Hijacker. Those around
+// it, such as Gin's, claim it whatever is beneath.
+func hijacks(w http.ResponseWriter) bool {
+	for {
+		outer, ok := w.(interface{ Unwrap() http.ResponseWriter })
+		if !ok {
+			break
+		}
+		w = outer.Unwrap()
+	}
+	_, ok := w.(http.Hijacker)
+	return ok
 }
 
 var errNotSaved = errors.New("musixmatch: the session could not be saved, so the answer is not sent")
@@ -78,6 +102,9 @@ func (w *writer) finish() {
 }
 
 func (w *writer) WriteHeader(status int) {
+	if status == http.StatusSwitchingProtocols && !w.hijacks {
+		status = http.StatusNotImplemented // a framework's writer claimed that it could
+	}
 	informational := status >= 100 && status < 200 && status != http.StatusSwitchingProtocols
 	if !informational && w.begin() != nil {
 		return
@@ -115,7 +142,7 @@ func (w *writer) FlushError() error {
 
 func (w *writer) Flush() { _ = w.FlushError() }
 
-func (w *writer) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+func (w *hijackable) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	if err := w.begin(); err != nil {
 		return nil, nil, err
 	}

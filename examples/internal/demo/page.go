@@ -22,6 +22,7 @@ var home = page.Parse(pageSource)
 
 type pageView struct {
 	UserID   string
+	Unknown  bool // nobody can say who is signed in
 	LoginURL string
 	BasePath string
 	Offline  bool
@@ -43,10 +44,12 @@ func (v pageView) Reconnect() bool {
 	return v.API.Code == core.ErrReconnect.Code || v.Verify.Code == core.ErrReconnect.Code
 }
 
-// Home answers with the page.
-func (d *Demo) Home(w http.ResponseWriter, r *http.Request, userID string) error {
+// Home answers with the page. While the session cannot be read it does not offer
+// the sign-in, which would not help.
+func (d *Demo) Home(w http.ResponseWriter, r *http.Request, _ string) error {
+	userID, err := d.Auth.User(r.Context())
 	view := pageView{
-		UserID: userID, LoginURL: d.Auth.LoginURL(""), BasePath: basePath,
+		UserID: userID, Unknown: err != nil, LoginURL: d.Auth.LoginURL(""), BasePath: basePath,
 		Offline: d.offline, HasAPI: d.apiURL != "",
 	}
 	if userID != "" {
@@ -56,7 +59,11 @@ func (d *Demo) Home(w http.ResponseWriter, r *http.Request, userID string) error
 		}
 		d.ask(r.Context(), &view)
 	}
-	return page.Write(w, home, view)
+	if view.Unknown {
+		w.Header().Set("Retry-After", "5")
+		return page.Write(w, http.StatusServiceUnavailable, home, view)
+	}
+	return page.Write(w, http.StatusOK, home, view)
 }
 
 // ask makes the calls that /whoami and /verify make.

@@ -31,9 +31,9 @@ func Parse(source string) *template.Template {
 	return template.Must(template.Must(t.Parse(layout)).Parse(source))
 }
 
-// Write answers with a page. Its forms may lead to this site and to formOrigins. A
+// Write answers with a status and a page. Its forms may lead to this site and to formOrigins. A
 // browser checks the redirects that answer a form, too.
-func Write(w http.ResponseWriter, t *template.Template, data any, formOrigins ...string) error {
+func Write(w http.ResponseWriter, status int, t *template.Template, data any, formOrigins ...string) error {
 	var body bytes.Buffer
 	if err := t.Execute(&body, data); err != nil {
 		return err
@@ -44,6 +44,7 @@ func Write(w http.ResponseWriter, t *template.Template, data any, formOrigins ..
 		strings.Join(append([]string{"'self'"}, formOrigins...), " ")+"; base-uri 'none'; frame-ancestors 'none'")
 	h.Set("Referrer-Policy", "same-origin") // with no-referrer, forms would say Origin: null
 	h.Set("X-Content-Type-Options", "nosniff")
+	w.WriteHeader(status)
 	_, _ = w.Write(body.Bytes())
 	return nil
 }
