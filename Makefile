@@ -53,5 +53,5 @@ lint: ## go vet and golangci-lint, with .golangci.yml
 	golangci-lint run
 
 .PHONY: browser
-browser: ## drive the examples with Chromium
+browser: ## drive the examples with Chromium and Firefox
 	cd internal/browsertest && go test ./...

@@ -184,9 +184,11 @@ var errorPage = template.Must(template.New("error").Parse(`<!DOCTYPE html>
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{{.Title}}</title>
 <style>{{.Style}}</style>
+<main>
 <h1>{{.Title}}</h1>
 <p>{{.Text}}</p>
 <p><a href="{{.Forward}}">{{if .Login}}Sign in with Musixmatch{{else}}Go back{{end}}</a></p>
 <p><code>{{.Code}}</code></p>
+</main>
 </html>
 `))
