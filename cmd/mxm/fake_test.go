@@ -153,7 +153,7 @@ func TestFakeIsInterrupted(t *testing.T) {
 
 func TestWrongUse(t *testing.T) {
 	for _, args := range [][]string{
-		{}, {"nonsense"}, {"doctor", "-nonsense"},
+		{}, {"nonsense"}, {"doctor", "-nonsense"}, {"probe", "argument"},
 		{"fake", "-nonsense"}, {"fake", "argument"}, {"fake", "-reuse", "sometimes"}, {"fake", "-kill", "all"}, {"fake", "-second-client", "two"},
 		{"fake", "-second-client", "mxmtest-client:x"}, {"fake", "-redirect-uri", "/relative"}, {"fake", "-redirect-uri", "https://a.example/#f"},
 		{"fake", "-grace", "soon"}, {"fake", "-client-id", ""}, {"fake", "-client-secret", ""}, {"fake", "-profile", "missing.json"},
@@ -173,7 +173,7 @@ func TestWrongUse(t *testing.T) {
 func TestHelp(t *testing.T) {
 	status, out, _ := run(t, "-h")
 	require.Equal(t, 0, status)
-	for _, command := range []string{"doctor", "fake"} {
+	for _, command := range []string{"doctor", "probe", "fake"} {
 		require.Contains(t, out, "mxm "+command)
 		status, help, problems := run(t, command, "-h")
 		require.Equal(t, 0, status)

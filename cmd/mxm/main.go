@@ -1,7 +1,8 @@
-// Command mxm helps with the first day: it checks a configuration, and stands in
-// for the real server.
+// Command mxm helps with the first day: it checks a configuration, finds out how
+// the real server behaves, and stands in for that server.
 //
 //	go run github.com/mxmconnect/mxmconnect/cmd/mxm doctor
+//	go run github.com/mxmconnect/mxmconnect/cmd/mxm probe
 //	go run github.com/mxmconnect/mxmconnect/cmd/mxm fake
 package main
 
@@ -19,6 +20,7 @@ import (
 const help = `mxm helps people who integrate "Sign in with Musixmatch".
 
   mxm doctor   checks a configuration, without a user
+  mxm probe    measures what Musixmatch's documentation leaves open, with a test user
   mxm fake     runs a fake Musixmatch
 
 mxm COMMAND -h explains a command.
@@ -38,6 +40,7 @@ type usageError struct{ error }
 
 var commands = map[string]func(ctx context.Context, args []string, s streams) error{
 	"doctor": runDoctor,
+	"probe":  runProbe,
 	"fake":   runFake,
 }
 

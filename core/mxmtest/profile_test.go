@@ -67,3 +67,16 @@ func TestProfileRefuses(t *testing.T) {
 		require.ErrorContains(t, err, why, text)
 	}
 }
+
+// A test of an application replays what mxm probe has found.
+func TestApply(t *testing.T) {
+	srv := start(t)
+	text := []byte(`{"note": "mxm probe of https://connect.musixmatch.com", "no_rotation": true}`)
+
+	profile, err := mxmtest.ParseProfile(text)
+	require.NoError(t, err)
+	srv.Apply(profile)
+
+	_, refresh := srv.granted(srv.refresh(srv.Issue(ada).RefreshToken))
+	require.Empty(t, refresh)
+}
