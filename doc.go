@@ -9,7 +9,8 @@
 //     Postgres, and a suite that tests a store of your own.
 //   - core/mxmtest is a fake Musixmatch. Use it in tests and to work offline.
 //   - core/mxmotel turns events into OpenTelemetry metrics and spans.
-//   - cmd/mxm checks a configuration, and runs the fake alone.
+//   - cmd/mxm checks a configuration, measures how the server behaves, and runs
+//     the fake alone.
 //   - examples has whole programs. Each runs offline with one command.
 //
 // # Why
