@@ -131,12 +131,12 @@ func TestNewTokensAreWrittenWhateverItTakes(t *testing.T) {
 		time.Sleep(life)
 		b.during(func() {
 			down := time.Now().Add(time.Hour / 2)
-			b.store.fault = func(write func() error) error {
+			b.store.setFault(func(write func() error) error {
 				if time.Now().Before(down) {
 					return errors.New("down")
 				}
 				return b.noted(write)
-			}
+			})
 		})
 		began := time.Now()
 		require.Equal(t, "a2", b.token())
@@ -326,7 +326,7 @@ func TestCloseDoesNotWaitForAMark(t *testing.T) {
 		time.Sleep(life)
 		b.pair = 9
 		b.during(func() {
-			b.store.fault = func(func() error) error { return errors.New("down") }
+			b.store.setFault(func(func() error) error { return errors.New("down") })
 		})
 		_, err := b.m.Token(context.Background(), user)
 		require.Equal(t, Unavailable, outcomeOf(err))
@@ -345,17 +345,17 @@ func TestMarkThatLandsLate(t *testing.T) {
 		b.pair = 9
 		var late []func() error
 		b.during(func() {
-			b.store.fault = func(write func() error) error {
+			b.store.setFault(func(write func() error) error {
 				late = append(late, write)
 				return errors.New("down")
-			}
+			})
 		})
 		_, err := b.m.Token(context.Background(), user)
 		require.Equal(t, Unavailable, outcomeOf(err))
 		time.Sleep(4 * lease)
 		synctest.Wait()
 		require.Greater(t, len(late), 1)
-		b.store.fault = nil
+		b.store.setFault(nil)
 		require.NoError(t, late[0]())
 		require.Error(t, late[1]())
 		b.requireLost(ReasonRevoked)

@@ -17,13 +17,13 @@ import (
 func TestNothingIsSentAfterASuspension(t *testing.T) {
 	onBench(t, func(b *bench) {
 		time.Sleep(life)
-		b.store.fault = func(write func() error) error {
-			if err := b.noted(write); b.ahead > 0 || err != nil {
+		b.store.setFault(func(write func() error) error {
+			if err := b.noted(write); b.ahead.Load() > 0 || err != nil {
 				return err
 			}
-			b.ahead = time.Hour
+			b.ahead.Store(int64(time.Hour))
 			return nil
-		}
+		})
 		require.Equal(t, "a2", b.token())
 		require.EqualValues(t, 1, b.fake.shut.Load())
 		require.Equal(t, []string{"r1"}, b.list(&b.posts))

@@ -50,7 +50,7 @@ func TestSuspensionEndsTheCache(t *testing.T) {
 	onBench(t, func(b *bench) {
 		time.Sleep(time.Second)
 		require.NotNil(t, b.m.Cached(user))
-		b.ahead = lease
+		b.ahead.Store(int64(lease))
 		time.Sleep(wallEvery - 1)
 		require.NotNil(t, b.m.Cached(user), "it is asked now and then")
 		time.Sleep(time.Nanosecond)
@@ -139,7 +139,7 @@ func TestTokenThatExpiredWhileItWasAskedAbout(t *testing.T) {
 		b.look = func(string, bool) (bool, error) {
 			time.Sleep(time.Second)
 			b.fake.ahead.Store(int64(3 * time.Minute))
-			b.ahead = 3 * time.Minute
+			b.ahead.Store(int64(3 * time.Minute))
 			return true, nil
 		}
 		b.store.slow = slowStore / 2
@@ -270,12 +270,12 @@ func TestConnectionThatDoesNotCome(t *testing.T) {
 func TestStoreThatFails(t *testing.T) {
 	onBench(t, func(b *bench) {
 		down := true
-		b.store.fault = func(write func() error) error {
+		b.store.setFault(func(write func() error) error {
 			if down {
 				return errors.New("down")
 			}
 			return write()
-		}
+		})
 		time.Sleep(life - 80*time.Second)
 		for range 79 {
 			require.Equal(t, "a1", b.token())
@@ -433,7 +433,7 @@ func TestInTheDarkWithAStoreThatFails(t *testing.T) {
 		time.Sleep(life)
 		b.post = func(n int, rotate func() musixmatch.Answer) musixmatch.Answer {
 			if n == 1 {
-				b.store.fault = func(func() error) error { return errors.New("down") }
+				b.store.setFault(func(func() error) error { return errors.New("down") })
 				return lost
 			}
 			return rotate()
@@ -441,7 +441,7 @@ func TestInTheDarkWithAStoreThatFails(t *testing.T) {
 		got := make(chan string)
 		go func() { got <- b.token() }()
 		time.Sleep(20 * time.Minute)
-		b.store.fault = nil
+		b.store.setFault(nil)
 		began := time.Now()
 		require.Equal(t, "a2", <-got)
 		require.Less(t, time.Since(began), 2*lease)

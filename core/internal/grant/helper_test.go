@@ -41,10 +41,19 @@ func (s *memory) FindGrant(_ context.Context, key string) (Record, bool, error) 
 }
 
 func (s *memory) CommitGrant(_ context.Context, key, old string, r Record) error {
-	if s.fault != nil {
-		return s.fault(func() error { return s.commit(key, old, r) })
+	s.mu.Lock()
+	fault := s.fault
+	s.mu.Unlock()
+	if fault != nil {
+		return fault(func() error { return s.commit(key, old, r) })
 	}
 	return s.commit(key, old, r)
+}
+
+func (s *memory) setFault(fault func(write func() error) error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.fault = fault
 }
 
 func (s *memory) commit(key, old string, r Record) error {

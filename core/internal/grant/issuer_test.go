@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -100,9 +101,9 @@ type bench struct {
 	fake   *fakeServer
 	m      *Manager
 	store  *memory
-	ahead  time.Duration // of the wall clock, after the machine was suspended
-	writes []string      // what was written, as status and attempt
-	events []string      // reports, as kind and reason
+	ahead  atomic.Int64 // of the wall clock, after the machine was suspended
+	writes []string     // what was written, as status and attempt
+	events []string     // reports, as kind and reason
 }
 
 // onBench runs a test on virtual time, with a user who has just signed in.
@@ -115,7 +116,7 @@ func onBench(t *testing.T, test func(b *bench)) {
 		b.fake = b.server()
 		b.m = b.instance()
 		require.NoError(t, b.m.Put(t.Context(), user, b.tokens()))
-		b.store.fault = func(write func() error) error { return b.noted(write) }
+		b.store.setFault(func(write func() error) error { return b.noted(write) })
 		test(b)
 	})
 }
@@ -144,7 +145,7 @@ func (b *bench) instance() *Manager {
 	m := New(Options{
 		Store: b.store, Server: b.fake, Keys: keys, BaseURL: "https://connect.example", ClientID: "client", RefreshTimeout: 30 * time.Second,
 		Clock: musixmatch.NewClock(func() musixmatch.Moment {
-			return musixmatch.Moment{Wall: time.Now().Add(b.ahead).UnixNano(), Elapsed: time.Since(start)}
+			return musixmatch.Moment{Wall: time.Now().Add(time.Duration(b.ahead.Load())).UnixNano(), Elapsed: time.Since(start)}
 		}),
 		Report: func(_ context.Context, r Report) {
 			b.mu.Lock()
@@ -182,9 +183,9 @@ func (b *bench) put(change func(gr *grant)) {
 	require.NoError(b.t, err)
 	change(&gr)
 	fault := b.store.fault
-	b.store.fault = nil
+	b.store.setFault(nil)
 	_, err = b.m.records.commit(context.Background(), version, gr)
-	b.store.fault = fault
+	b.store.setFault(fault)
 	require.NoError(b.t, err)
 }
 

@@ -152,7 +152,7 @@ func TestWriteIsReadBack(t *testing.T) {
 				gr, old, _, err := b.m.records.find(b.ctx, user)
 				require.NoError(t, err)
 				gr.Generation++
-				b.store.fault = c.fault(b)
+				b.store.setFault(c.fault(b))
 				version, out, err := b.m.records.replace(b.ctx, old, gr)
 				require.Equal(t, c.want, out)
 				require.Equal(t, out == writeDone, err == nil)
@@ -231,11 +231,11 @@ func TestGenerationIsLifted(t *testing.T) {
 // follows revokes what one whose answer was lost has left.
 func TestDisconnectIsRepeated(t *testing.T) {
 	onBench(t, func(b *bench) {
-		b.store.fault = func(write func() error) error { return errors.New("down") }
+		b.store.setFault(func(write func() error) error { return errors.New("down") })
 		_, err := b.m.End(b.ctx, user)
 		require.Equal(t, Unavailable, outcomeOf(err))
 		require.Empty(t, b.list(&b.revoked))
-		b.store.fault = nil
+		b.store.setFault(nil)
 		b.put(func(gr *grant) { gr.Status, gr.Access, gr.Refresh = statusDisconnected, "", "" }) // it did take place
 		ended, err := b.m.End(b.ctx, user)
 		require.NoError(t, err)
@@ -254,13 +254,13 @@ func TestDisconnectIsRepeated(t *testing.T) {
 func TestDisconnectLeavesALaterLogin(t *testing.T) {
 	onBench(t, func(b *bench) {
 		once := true
-		b.store.fault = func(write func() error) error {
+		b.store.setFault(func(write func() error) error {
 			if once {
 				once = false
 				b.put(func(gr *grant) { gr.GrantID, gr.Access, gr.Generation = "later", "x", gr.Generation+1 })
 			}
 			return write()
-		}
+		})
 		ended, err := b.m.End(b.ctx, user)
 		require.NoError(t, err)
 		require.False(t, ended)
@@ -282,12 +282,12 @@ func TestConflictsSlowDown(t *testing.T) {
 			onBench(t, func(b *bench) {
 				time.Sleep(life)
 				n, began := 0, time.Now()
-				b.store.fault = func(write func() error) error {
+				b.store.setFault(func(write func() error) error {
 					if n++; time.Since(began) < time.Minute {
 						return ErrConflict
 					}
 					return write()
-				}
+				})
 				require.NoError(t, call(b))
 				require.Less(t, n, 25)
 				require.Greater(t, n, 9)

@@ -16,7 +16,7 @@ func onImport(t *testing.T, test func(b *bench)) {
 	t.Helper()
 	onBench(t, func(b *bench) {
 		clear(b.store.records)
-		b.store.fault = nil
+		b.store.setFault(nil)
 		b.m = b.instance()
 		test(b)
 	})
@@ -58,19 +58,19 @@ func TestImportGoesOn(t *testing.T) {
 	for cut := 1; cut <= 6; cut++ {
 		onImport(t, func(b *bench) {
 			writes := 0
-			b.store.fault = func(write func() error) error {
+			b.store.setFault(func(write func() error) error {
 				if writes++; writes == cut {
 					return errors.New("down")
 				}
 				return write()
-			}
+			})
 			_, err := b.m.Import(b.ctx, "r1")
 			if writes > cut && err == nil { // that write is repeated by itself
 				b.requireImported()
 				return
 			}
 			require.Equal(t, Unavailable, outcomeOf(err))
-			b.store.fault = nil
+			b.store.setFault(nil)
 			b.m = b.instance()
 			b.requireImported()
 		})
@@ -145,14 +145,14 @@ func TestImportBesideALogin(t *testing.T) {
 	})
 	onImport(t, func(b *bench) {
 		writes := 0
-		b.store.fault = func(write func() error) error {
+		b.store.setFault(func(write func() error) error {
 			if writes++; writes == 5 { // the tokens are to be stored at the user's key
 				b.store.fault = nil
 				_, err := b.instance().End(b.ctx, user)
 				require.NoError(b.t, err)
 			}
 			return write()
-		}
+		})
 		_, _ = b.m.Import(b.ctx, "r1")
 		require.Equal(t, []string{"r1"}, b.list(&b.posts))
 	})
