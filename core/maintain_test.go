@@ -8,7 +8,6 @@ import (
 	"slices"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -27,7 +26,6 @@ func (w *world) maintain(i *instance, m core.Maintenance) (stop func()) {
 	go func() { ended <- i.Maintain(ctx, m) }()
 	return func() {
 		cancel()
-		synctest.Wait()
 		require.NoError(w.t, <-ended)
 	}
 }
