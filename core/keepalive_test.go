@@ -357,8 +357,11 @@ func TestOnGrantStatusHearsOfAThousandLosses(t *testing.T) {
 		started := 0
 		for range 40 {
 			started++
-			victim = w.start(quiet)
-			w.maintain(victim, core.Maintenance{KeepAlive: 2 * time.Hour, PerSecond: 50})
+			next := w.start(quiet)
+			mu.Lock()
+			victim = next
+			mu.Unlock()
+			w.maintain(next, core.Maintenance{KeepAlive: 2 * time.Hour, PerSecond: 50})
 			time.Sleep(6 * time.Hour)
 		}
 		require.Len(t, heard, users)
