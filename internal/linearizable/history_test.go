@@ -25,6 +25,7 @@ type run struct {
 	t       *testing.T
 	stores  []core.GrantStore // as the instances of an application have them
 	deletes bool
+	lasts   time.Duration // how long every record does at least
 	began   time.Time
 	tag     string
 	keys    []string
@@ -48,6 +49,10 @@ type option func(*run)
 
 // withDeletes lets clients delete, too.
 func withDeletes(r *run) { r.deletes = true }
+
+// lasting lets no record expire meanwhile. A client that repeats a commit may store
+// once more what another has replaced, when that has expired.
+func lasting(r *run) { r.lasts = time.Minute }
 
 // withTag has all keys begin with what puts them into one slot of a cluster.
 func withTag(tag string) option { return func(r *run) { r.tag = tag } }
@@ -163,7 +168,7 @@ func (c *client) round() bool {
 	}
 	record := core.Record{Data: []byte(op.version), Version: op.version}
 	if c.dice.IntN(2) == 0 {
-		left := time.Duration(c.dice.IntN(100)) * time.Millisecond
+		left := c.lasts + time.Duration(c.dice.IntN(100))*time.Millisecond
 		record.Expiry = time.Now().Add(left)
 		op.expiry = record.Expiry.Sub(c.began)
 	}

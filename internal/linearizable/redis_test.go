@@ -49,7 +49,7 @@ func TestRedis(t *testing.T) {
 	})
 	t.Run("connections cut, with retries", func(t *testing.T) {
 		proxy := engines.StartProxy(t, server.Addr)
-		record(t, openRedis(t, proxy.Addr, 3), cutOften(proxy)).requireLegal()
+		record(t, openRedis(t, proxy.Addr, 3), cutOften(proxy), lasting).requireLegal()
 	})
 	t.Run("server killed", func(t *testing.T) {
 		record(t, openRedis(t, server.Addr, noRetries), killAFewTimes(server), withDeletes).requireLegal()
