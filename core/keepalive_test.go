@@ -187,22 +187,23 @@ func TestMaintainIsKilledAtEveryStep(t *testing.T) {
 			require.NoError(t, i.Close(t.Context()))
 			time.Sleep(7 * day)
 
-			victim, killed := (*instance)(nil), false
 			change := func(c *core.Config) {
 				c.Keys = [][]byte{keyLike(1), testKeys[0]}
 				c.OnGrantStatus = heard.hear
 			}
+			victim, killed := w.start(change), make(chan struct{})
 			st := newSteps(w.store, n, func() {
-				killed = true
+				close(killed)
 				victim.store.kill()
 				runtime.Goexit()
 			})
-			victim = w.start(change)
 			victim.store.GrantStore = st
 			w.maintain(victim, core.Maintenance{})
 			time.Sleep(10 * time.Second)
-			more = killed
-			if !killed {
+			select {
+			case <-killed:
+			default:
+				more = false
 				return
 			}
 			steps++
@@ -276,28 +277,26 @@ func TestUserWinsOverASweep(t *testing.T) {
 							time.Sleep(8 * day)
 							keys := func(c *core.Config) { c.Keys = [][]byte{keyLike(1), testKeys[0]} }
 							user, sweeper := w.start(keys), w.start(keys)
-							var stop func()
-							reached := false
-							var failed error
-							doAct := func() { failed = act.do(t, w, user) }
-							doSweep := func() { stop = w.maintain(sweeper, sweep.m); time.Sleep(time.Second) }
+							met, failed, stops := make(chan struct{}), make(chan error, 1), make(chan func(), 1)
+							doAct := func() { failed <- act.do(t, w, user) }
+							doSweep := func() { stops <- w.maintain(sweeper, sweep.m); time.Sleep(time.Second) }
 							if inner == "act" {
-								sweeper.store.GrantStore = newSteps(w.store, n, func() { reached = true; doAct() })
+								sweeper.store.GrantStore = newSteps(w.store, n, func() { close(met); doAct() })
 								doSweep()
 							} else {
-								user.store.GrantStore = newSteps(w.store, n, func() { reached = true; doSweep() })
+								user.store.GrantStore = newSteps(w.store, n, func() { close(met); doSweep() })
 								doAct()
 							}
-							if more = reached; !reached {
-								if stop != nil {
-									stop()
-								}
-								return
+							select {
+							case <-met:
+							default:
+								more = false
+								return // which ends what runs
 							}
 							time.Sleep(10 * lease)
-							stop()
-							if failed != nil {
-								require.Equal(t, "rotation", actName, failed)
+							(<-stops)()
+							if err := <-failed; err != nil {
+								require.Equal(t, "rotation", actName, err)
 								return
 							}
 							won++
