@@ -164,9 +164,24 @@ func (s *steps) CommitGrant(ctx context.Context, key, old string, r core.Record)
 	return err
 }
 
-func (s *steps) ListGrants(ctx context.Context, cursor string, limit int) ([]string, string, error) {
+// ListGrants returns one key at a time, alice's first, so that the n-th step is the
+// same in every history.
+func (s *steps) ListGrants(ctx context.Context, cursor string, _ int) ([]string, string, error) {
 	s.step()
-	return s.Memory.ListGrants(ctx, cursor, limit)
+	keys := []string{aliceKey}
+	for at, more := "", true; more; more = at != "" {
+		page, next, err := s.Memory.ListGrants(ctx, at, 100)
+		if err != nil {
+			return nil, "", err
+		}
+		keys, at = append(keys, page...), next
+	}
+	slices.Sort(keys[1:])
+	n, _ := strconv.Atoi(cursor)
+	if n+1 >= len(keys) {
+		return keys[n:], "", nil
+	}
+	return keys[n : n+1], strconv.Itoa(n + 1), nil
 }
 
 // The instance that sweeps is killed at every step that it takes: before and after
@@ -209,6 +224,7 @@ func TestMaintainIsKilledAtEveryStep(t *testing.T) {
 			steps++
 			var swept atomic.Int64
 			heir := w.start(change)
+			heir.store.GrantStore = newSteps(w.store, -1, nil) // with the victim's cursors
 			stop := w.maintain(heir, core.Maintenance{OnSweep: func(_ context.Context, s core.Sweep) { swept.Add(1) }})
 			time.Sleep(2*time.Hour + 10*time.Minute)
 			stop()
@@ -226,7 +242,7 @@ func TestMaintainIsKilledAtEveryStep(t *testing.T) {
 	}
 	t.Logf("%d steps; at %d of them the process died with the new tokens", steps, floor)
 	require.Greater(t, steps, 10)
-	require.LessOrEqual(t, floor, 2)
+	require.Equal(t, 1, floor, "after the answer and before its write; nobody can help there")
 }
 
 // A user's act wins over a sweep, at whichever step of the one the other happens. A
