@@ -18,8 +18,8 @@ type Error struct {
 	Err         error  // the cause, or nil
 	LoginURL    string // where to sign in, if a script was refused with not_signed_in
 
-	forward string // the link on the error page
-	login   bool   // forward leads to the login
+	login string // where the error page leads to, if a sign-in helps
+	home  string // where it leads to in any case
 }
 
 // Error implements error.

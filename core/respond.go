@@ -6,7 +6,9 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
-	"html/template"
+	"fmt"
+	"html"
+	"io"
 	"net/http"
 
 	"github.com/mxmconnect/mxmconnect/core/internal/session"
@@ -23,21 +25,21 @@ func (a *Auth) errorResponse(w http.ResponseWriter, op string, outcome *Error, c
 		w.Header().Set("Retry-After", retryAfter)
 	}
 	e := fail(op, outcome, cause)
-	e.forward, e.login = a.wayForward(outcome.Code)
+	e.login, e.home = a.waysOn(outcome.Code)
 	return e
 }
 
-// wayForward returns the link on the page of an error: the login if that helps
-// and a link can start it, otherwise AfterLogin.
-func (a *Auth) wayForward(code string) (forward string, login bool) {
+// waysOn returns the links on the page of an error: the login, if that helps and
+// a link can start it, and AfterLogin.
+func (a *Auth) waysOn(code string) (login, home string) {
 	if a.cfg.AppUser == nil {
 		switch code {
 		case ErrNotSignedIn.Code, ErrReconnect.Code, ErrState.Code, ErrDenied.Code, ErrUpstream.Code,
 			ErrUnavailable.Code, ErrBadRequest.Code, ErrLoginRefused.Code:
-			return a.LoginURL(""), true
+			login = a.LoginURL("")
 		}
 	}
-	return a.afterLogin(), false
+	return login, a.afterLogin()
 }
 
 // protect keeps an answer of this package out of caches, frames and Referer
@@ -91,17 +93,14 @@ func WriteError(w http.ResponseWriter, r *http.Request, err error) {
 		status = http.StatusInternalServerError
 	}
 	if acceptsHTML(r) {
-		forward, login := e.forward, e.login
-		if a, ok := session.Owner(r.Context()).(*Auth); ok && forward == "" {
-			forward, login = a.wayForward(e.Code)
+		login, home := e.login, e.home
+		if a, ok := session.Owner(r.Context()).(*Auth); ok && home == "" {
+			login, home = a.waysOn(e.Code)
 		}
 		h.Set("Content-Type", "text/html; charset=utf-8")
 		h.Set("Content-Security-Policy", contentPolicy)
 		w.WriteHeader(status)
-		_ = errorPage.Execute(w, errorView{
-			Title: pageTitle(e.Code), Text: pageText(e), Code: e.Code,
-			Forward: cmp.Or(forward, "/"), Login: login, Style: template.CSS(errorStyle),
-		})
+		writePage(w, e, login, home)
 		return
 	}
 	h.Set("Content-Type", "application/json")
@@ -112,10 +111,15 @@ func WriteError(w http.ResponseWriter, r *http.Request, err error) {
 	}{e.Code, e.LoginURL})
 }
 
-type errorView struct {
-	Title, Text, Code, Forward string
-	Login                      bool
-	Style                      template.CSS
+// writePage writes the page of an error. html/template would cost every program
+// that uses this package 3 MB: the linker keeps all methods for it.
+func writePage(w io.Writer, e *Error, login, home string) {
+	links := `<a href="` + html.EscapeString(cmp.Or(home, "/")) + `">Go to the start page</a>`
+	if login != "" {
+		links = `<a class="button" href="` + html.EscapeString(login) + `">Sign in with Musixmatch</a> ` + links
+	}
+	title := html.EscapeString(pageTitle(e.Code))
+	_, _ = fmt.Fprintf(w, errorPage, title, errorStyle, title, html.EscapeString(pageText(e)), links, html.EscapeString(e.Code))
 }
 
 func pageTitle(code string) string {
@@ -168,27 +172,30 @@ func pageText(e *Error) string {
 	return e.Description // an application's own
 }
 
-const errorStyle = `body{font:17px/1.5 system-ui,sans-serif;max-width:32rem;margin:18vh auto 0;padding:0 1.5rem;color:#1c1b22;background:#fff}` +
-	`h1{font-size:1.6rem;line-height:1.2}a{color:#b4232c}code{color:#66646e}` +
-	`@media(prefers-color-scheme:dark){body{color:#eceaf2;background:#17161b}a{color:#ff8a80}code{color:#a5a2b0}}`
+const errorPage = `<!DOCTYPE html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>%s</title>
+<style>%s</style>
+<main>
+<h1>%s</h1>
+<p>%s</p>
+<p>%s</p>
+<p><code>%s</code></p>
+</main>
+</html>
+`
+
+const errorStyle = `:root{color-scheme:light dark;--ink:#1c1b22;--soft:#5d5b66;--paper:#f6f5f8;--card:#fff;--line:#dcdae3;--accent:#b4232c;--on-accent:#fff}` +
+	`@media(prefers-color-scheme:dark){:root{--ink:#eceaf2;--soft:#aba8b8;--paper:#131217;--card:#1d1c23;--line:#37353f;--accent:#ff8a80;--on-accent:#2a0c0b}}` +
+	`body{margin:0;padding:12vh 1.25rem 3rem;font:1.0625rem/1.55 system-ui,sans-serif;color:var(--ink);background:var(--paper)}` +
+	`main{max-width:32rem;margin:0 auto;padding:1.75rem;border:1px solid var(--line);border-radius:.875rem;background:var(--card)}` +
+	`h1{margin:0 0 .5rem;font-size:1.75rem;line-height:1.2}a{margin-right:1rem;color:var(--accent)}code{color:var(--soft)}` +
+	`.button{display:inline-block;padding:.5rem 1.25rem;border-radius:.5rem;font-weight:600;text-decoration:none;color:var(--on-accent);background:var(--accent)}`
 
 // contentPolicy forbids everything but the style of the error page.
 var contentPolicy = func() string {
 	hash := sha256.Sum256([]byte(errorStyle))
 	return "default-src 'none'; style-src 'sha256-" + base64.StdEncoding.EncodeToString(hash[:]) + "'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 }()
-
-var errorPage = template.Must(template.New("error").Parse(`<!DOCTYPE html>
-<html lang="en">
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{{.Title}}</title>
-<style>{{.Style}}</style>
-<main>
-<h1>{{.Title}}</h1>
-<p>{{.Text}}</p>
-<p><a href="{{.Forward}}">{{if .Login}}Sign in with Musixmatch{{else}}Go back{{end}}</a></p>
-<p><code>{{.Code}}</code></p>
-</main>
-</html>
-`))

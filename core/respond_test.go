@@ -92,7 +92,7 @@ func TestTheWayOnFromAnErrorPage(t *testing.T) {
 	cfg.OnLogin = func(context.Context, *core.Login) error { return nil }
 	connect, err := core.New(cfg)
 	require.NoError(t, err)
-	const login, home = `<a href="/app/auth/login">Sign in`, `<a href="/app/home">Go back`
+	const login, home = `<a class="button" href="/app/auth/login">Sign in with Musixmatch</a> <a href="/app/home">Go to`, `<p><a href="/app/home">Go to the start page`
 	for _, tc := range []struct {
 		auth *core.Auth
 		err  error
@@ -103,7 +103,7 @@ func TestTheWayOnFromAnErrorPage(t *testing.T) {
 		{signIn, &core.Error{Code: "not_found", Status: 404}, home},
 		{signIn, errors.New("a bug"), home},
 		{connect, core.ErrReconnect, home}, // to connect is a POST
-		{nil, core.ErrReconnect, `<a href="/">Go back`},
+		{nil, core.ErrReconnect, `<p><a href="/">Go to the start page`},
 	} {
 		require.Contains(t, errorPage(tc.auth, tc.err).Body.String(), tc.want, tc.err)
 	}

@@ -56,7 +56,8 @@ var errorCases = []testCase{
 		a := b.visit(b.begin(""))
 		refused(t, "denied", a, http.StatusForbidden, "<code>denied</code>")
 		equal(t, "type", a.header.Get("Content-Type"), "text/html; charset=utf-8")
-		contains(t, "the way forward", a.body, `<a href="`+loginPath+`"`)
+		contains(t, "the way forward", a.body, ` href="`+loginPath+`">Sign in`)
+		contains(t, "the way home", a.body, `<a href="/welcome">`)
 	}},
 	{"client error", "a page that fails with an error of auth.Client answers with its status and code, and any other error is 500", func(t *testing.T, adapter Adapter) {
 		s := start(t, adapter, setup{pages: []page{

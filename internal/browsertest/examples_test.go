@@ -28,7 +28,7 @@ func TestLink(t *testing.T) {
 	b.do(click("Connect"), choose(ben), click("Allow"))
 	b.shows(b, "already_connected")
 	b.picture("link-4-conflict")
-	b.do(click("Go back"))
+	b.do(click("Go to the start page"))
 	b.shows(b, "Hello, bob")
 
 	// Signed out of the application in another tab, while at Musixmatch.
