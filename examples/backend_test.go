@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -38,6 +39,22 @@ func TestWorkerOffline(t *testing.T) {
 	require.Contains(t, stdout, "Acted for 11 of 12 users.")
 	require.Contains(t, stdout, "sign in with Musixmatch again:\n  mxm:100000000000000000008\n")
 	require.Contains(t, stdout, "go doc ./examples/worker")
+}
+
+// The worker that stays sweeps at once, and ends with the signal.
+func TestWorkerMaintains(t *testing.T) {
+	t.Parallel()
+	cmd := command(t, "worker")
+	cmd.Args = append(cmd.Args, "maintain")
+	var out, errs lockedBuffer
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	require.NoError(t, cmd.Start())
+	defer time.AfterFunc(60*time.Second, func() { _ = cmd.Process.Kill() }).Stop()
+	eventually(t, "a sweep", func() bool { return strings.Contains(out.String(), "Swept in") })
+	require.NoError(t, cmd.Process.Signal(syscall.SIGTERM))
+	require.NoError(t, cmd.Wait(), errs.String())
+	require.Contains(t, out.String(), ": 12 connections are live, 0 wait for a new sign-in. Refreshed 0, failed for 0.\n")
+	require.NotContains(t, errs.String(), "DATA RACE")
 }
 
 // The job and the web application share a store: users sign in there, and the

@@ -8,7 +8,7 @@
 //	starter            a program to copy: Redis, several instances, shutdown
 //	nethttp gin echo   the same app on three frameworks; diff them
 //	link               connect Musixmatch to users that the application signs in itself
-//	worker             act for users who are not there
+//	worker             act for users who are not there, and keep their connections alive
 //	distribution       act as the application: claim an artist, submit lyrics
 //	byosession         an application that has its own session manager
 package examples

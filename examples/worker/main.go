@@ -2,6 +2,9 @@
 // once for each user with the user's own tokens, a few users at a time. Run it
 // from cron or a queue, with the store of the web application.
 //
+// With the argument maintain it stays instead, and keeps alive the connections that
+// nobody uses. One such process is enough; more do no harm.
+//
 // It runs offline, with invented users. Against Musixmatch it needs MXM_CLIENT_ID
 // and MXM_CLIENT_SECRET, the web application's MXM_STORE and MXM_KEYS, the API in
 // MXM_API_URL, and the Musixmatch user IDs from your database in MXM_USERS,
@@ -35,6 +38,7 @@ func main() { setup.Main(run) }
 func run(ctx context.Context, log *slog.Logger) (err error) {
 	var env setup.Environment
 	cfg, fake := env.Musixmatch("") // nobody signs in here
+	maintain := len(os.Args) == 2 && os.Args[1] == "maintain"
 	users := strings.FieldsFunc(os.Getenv("MXM_USERS"), func(r rune) bool { return r == ',' || r == ' ' })
 	apiURL := os.Getenv("MXM_API_URL")
 	storeURL := env.Get("MXM_STORE", stores.Memory)
@@ -43,9 +47,9 @@ func run(ctx context.Context, log *slog.Logger) (err error) {
 	case fake != nil:
 		defer fake.Close()
 		apiURL, storeURL, cfg.Keys = fake.APIURL(), stores.Memory, setup.RandomKeys()
-	case len(users) == 0:
+	case len(users) == 0 && !maintain:
 		env.Reject("MXM_USERS", "is required: the Musixmatch user IDs to act for, separated by commas")
-	case apiURL == "":
+	case apiURL == "" && !maintain:
 		env.Reject("MXM_API_URL", "is required: the API to call")
 	case storeURL == stores.Memory:
 		env.Reject("MXM_STORE", "must be the store of the web application, where the tokens are")
@@ -82,13 +86,22 @@ func run(ctx context.Context, log *slog.Logger) (err error) {
 			return err
 		}
 	}
-	j := job{auth: auth, url: strings.TrimRight(apiURL, "/") + "/whoami"}
-	j.run(ctx, users)
-	j.report()
+	if maintain {
+		err = auth.Maintain(ctx, core.Maintenance{OnSweep: reportSweep})
+	} else {
+		j := job{auth: auth, url: strings.TrimRight(apiURL, "/") + "/whoami"}
+		j.run(ctx, users)
+		j.report()
+	}
 	if fake != nil {
 		fmt.Println("\nThat was offline. What the real one needs: go doc ./examples/worker")
 	}
-	return nil
+	return err
+}
+
+func reportSweep(_ context.Context, s core.Sweep) {
+	fmt.Printf("Swept in %v: %d connections are live, %d wait for a new sign-in. Refreshed %d, failed for %d.\n",
+		s.Took.Round(time.Millisecond), s.Live, s.Reconnect, s.Refreshed, s.Failures)
 }
 
 // outcome is the result for one user.
