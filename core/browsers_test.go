@@ -196,6 +196,44 @@ func TestMostBrowsersOfAUser(t *testing.T) {
 	require.Len(t, sessionsIn(t, a, all[50]), 100)
 }
 
+// distantSessions is a session store that is far away.
+type distantSessions struct{ *Memory }
+
+func (s distantSessions) CommitCtx(ctx context.Context, token string, b []byte, expiry time.Time) error {
+	time.Sleep(100 * time.Millisecond)
+	return s.Memory.CommitCtx(ctx, token, b, expiry)
+}
+
+func (s distantSessions) DeleteCtx(ctx context.Context, token string) error {
+	time.Sleep(100 * time.Millisecond)
+	return s.Memory.DeleteCtx(ctx, token)
+}
+
+// A call that has no time to end all sessions has ended some for good. So the
+// next one gets further, and the user can sign in again.
+func TestSignOutEverywhereOnADistantStore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := newSessionAuth(t, NewSessions(distantSessions{NewMemory()}))
+		var all []browser
+		for range 100 {
+			all = append(all, signInWith(t, a, firefox, "mxm:1"))
+		}
+		_, err := a.SignOutEverywhere(t.Context(), "mxm:1")
+		require.ErrorIs(t, err, ErrUnavailable)
+		again := browser{}
+		for attempts := 0; len(again) == 0; attempts++ {
+			require.Less(t, attempts, 3)
+			serve(a, again, func(w http.ResponseWriter, r *http.Request) {
+				require.NoError(t, a.sessions.From(r.Context()).SignIn(r.Context(), "mxm:1"))
+			})
+		}
+		for _, b := range all {
+			require.Empty(t, whoAmI(a, b))
+		}
+		require.Equal(t, "mxm:1", whoAmI(a, again))
+	})
+}
+
 // A logout leaves the list. If it cannot, it is a logout all the same, and a
 // sign-in that cannot be listed is none.
 func TestListThatCannotBeWritten(t *testing.T) {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"slices"
 	"time"
 
 	"github.com/mxmconnect/mxmconnect/core/internal/grant"
@@ -16,6 +15,10 @@ const purpose = "browsers"
 
 var errContents = errors.New("the record is not a list of browsers")
 
+// batch is how many sessions are ended before the list is written. What is
+// written need not be done again by whoever goes on.
+const batch = 10
+
 // change ends what is marked in the user's list, and then lets edit change it.
 // edit reports whether it did. It runs again if somebody else was faster, or if
 // a write of its own may have succeeded: then it finds what it has done.
@@ -26,35 +29,43 @@ func (b *Book) change(ctx context.Context, user string, edit func(*list) (bool, 
 		if err != nil {
 			return err
 		}
-		ended, err := b.end(ctx, &l)
+		ended, more, err := b.end(ctx, &l)
 		if err != nil {
 			return err
 		}
-		edited, err := edit(&l)
-		if err != nil || !edited && !ended {
-			return err
+		if !more {
+			edited, err := edit(&l)
+			if err != nil || !edited && !ended {
+				return err
+			}
 		}
-		if done, err := b.write(ctx, key, version, l); done || err != nil {
+		if done, err := b.write(ctx, key, version, l); err != nil || done && !more {
 			return err
 		}
 	}
 }
 
-// end ends the sessions that are marked. They leave the list, and so do those
-// whose time is over.
-func (b *Book) end(ctx context.Context, l *list) (ended bool, err error) {
+// end ends a batch of the sessions that are marked, and reports whether there
+// are more. They leave the list, and so do those whose time is over.
+func (b *Book) end(ctx context.Context, l *list) (ended, more bool, err error) {
+	now, n := time.Now(), 0
+	var stay []Browser
 	for _, browser := range l.Browsers {
-		if !browser.Marked {
-			continue
+		switch {
+		case browser.Marked && n == batch:
+			more = true
+			stay = append(stay, browser)
+		case browser.Marked:
+			if err := b.opts.Sessions.End(ctx, browser.Key, browser.gone()); err != nil {
+				return false, false, err
+			}
+			n++
+		case !now.After(browser.gone()):
+			stay = append(stay, browser)
 		}
-		if err := b.opts.Sessions.End(ctx, browser.Key, browser.gone()); err != nil {
-			return false, err
-		}
-		ended = true
 	}
-	now := time.Now()
-	l.Browsers = slices.DeleteFunc(l.Browsers, func(b Browser) bool { return b.Marked || now.After(b.gone()) })
-	return ended, nil
+	l.Browsers = stay
+	return n > 0, more, nil
 }
 
 // read returns the list at key, which is empty if there is none. A list that no
