@@ -273,6 +273,46 @@ func TestListThatCannotBeWritten(t *testing.T) {
 	require.Empty(t, b)
 }
 
+// The application renews the token of a session while the list cannot be
+// written. Its own LoadAndSave saves the session all the same, and so the user
+// is signed in again once the list can be written.
+func TestRenewalWhileTheListIsAway(t *testing.T) {
+	for name, wrapped := range map[string]bool{"inside Wrap": true, "outside of it": false} {
+		t.Run(name, func(t *testing.T) {
+			grants := &failingGrants{Memory: NewMemory()}
+			sessions := NewSessions(NewMemory())
+			a := newTestAuth(t, func(c *Config) { c.Sessions, c.Grants, c.Keys = sessions, grants, [][]byte{testKey(1)} })
+			b := browser{}
+			do := func(h http.Handler) *httptest.ResponseRecorder {
+				w := httptest.NewRecorder()
+				sessions.LoadAndSave(h).ServeHTTP(w, b.request("/"))
+				b.keep(w)
+				return w
+			}
+			renew := func(_ http.ResponseWriter, r *http.Request) { require.NoError(t, sessions.RenewToken(r.Context())) }
+			var user string
+			var err error
+			who := func(_ http.ResponseWriter, r *http.Request) { user, err = a.User(r.Context()) }
+			do(a.Wrap(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				require.NoError(t, a.sessions.From(r.Context()).SignIn(r.Context(), "mxm:1"))
+			})))
+
+			grants.broken = func(key string) bool { return strings.HasPrefix(key, "browsers_") }
+			if wrapped {
+				require.Equal(t, http.StatusServiceUnavailable, do(a.Wrap(http.HandlerFunc(renew))).Code)
+			} else {
+				do(http.HandlerFunc(renew))
+			}
+			do(a.Wrap(http.HandlerFunc(who)))
+			require.ErrorIs(t, err, ErrUnavailable)
+			grants.broken = nil
+			do(a.Wrap(http.HandlerFunc(who)))
+			require.NoError(t, err)
+			require.Equal(t, "mxm:1", user)
+		})
+	}
+}
+
 // With two Auths on one session manager, a sign-in with one renews the session
 // of both.
 func TestSignOutEverywhereOfTwoAuths(t *testing.T) {

@@ -50,8 +50,9 @@ func (s *Session) isListed(in signIn) bool {
 }
 
 // enlist lists the session under its key, if it is not yet. Call it before the
-// session is committed. If it reports false, or fails, nobody is signed in any
-// more.
+// session is committed. If it reports false, nobody is signed in any more. If it
+// fails, the sign-in does not count where this session is saved all the same,
+// until somebody lists it; one of this request never does.
 func (s *Session) enlist() (ok bool, err error) {
 	m := s.manager
 	if m.opts.List == nil {
@@ -70,8 +71,8 @@ func (s *Session) enlist() (ok bool, err error) {
 			User: in.user, Key: key, UserAgent: s.request.UserAgent(), Until: time.Unix(in.expires, 0),
 		})
 		ok = err == nil
-	} else {
-		ok, err = m.opts.List.Renew(ctx, in.user, in.listed, key)
+	} else if ok, err = m.opts.List.Renew(ctx, in.user, in.listed, key); err != nil {
+		return false, err
 	}
 	if !ok {
 		s.disown(in) // whoever saves the session
