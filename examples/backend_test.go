@@ -5,11 +5,13 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -111,7 +113,7 @@ func TestDistributionOffline(t *testing.T) {
 	require.Zero(t, status, stderr)
 	require.Contains(t, stdout, "[3/3]")
 	require.Contains(t, stdout, "busy, again in 1s")
-	require.Contains(t, stdout, "Lyrics: 3 submitted, 0 failed.")
+	require.Equal(t, 2, strings.Count(stdout, "Lyrics: 3 submitted, 0 failed."), "both generations: %s", stdout)
 	require.Contains(t, stdout, "go doc ./examples/distribution")
 }
 
@@ -144,9 +146,9 @@ func TestDistribution(t *testing.T) {
 			panic(http.ErrAbortHandler)
 		case body.ISRC == "":
 			w.WriteHeader(http.StatusCreated)
-			fmt.Fprint(w, `{"claim_id_list":["c-1","c-2"]}`)
+			fmt.Fprint(w, `{"message":{"header":{"status_code":201},"body":{"artist_claim":{"claim_id_list":["c-1","c-2"]}}}}`)
 		default:
-			fmt.Fprint(w, `{"lyrics_request_id":"l-1"}`)
+			fmt.Fprint(w, `{"message":{"header":{"status_code":202},"body":{"lyrics":{"lyrics_request_id":7}}}}`)
 		}
 	}))
 	defer partner.Close()
@@ -161,7 +163,8 @@ func TestDistribution(t *testing.T) {
 	}
 	stdout, stderr, status := runToEnd(t, distribution(work))
 	require.Equal(t, 1, status, stderr)
-	require.Contains(t, stdout, `claimed: "c-1", "c-2"`)
+	require.Contains(t, stdout, `claimed: ["c-1","c-2"]`)
+	require.Contains(t, stdout, "submitted: 7\n")
 	require.Contains(t, stdout, "Lyrics: 1 submitted, 4 failed.")
 	require.Contains(t, stdout, "QZES72500002: the API answers 409")
 	require.Contains(t, stdout, "nonsense: not an ISRC")
@@ -189,4 +192,76 @@ func TestDistribution(t *testing.T) {
 	require.Contains(t, stderr, "usage")
 	refused(t, "distribution", "MXM_PARTNER_URL", live(srv)...)
 	refused(t, "distribution", "MXM_USER_ID", live(srv, "MXM_PARTNER_URL="+partner.URL)...)
+}
+
+// The key reaches the API and nothing else, whatever the API does.
+func TestDistributionKeyIsNotPrinted(t *testing.T) {
+	const key = "canary+key &=/%"
+	forms := []string{key, url.QueryEscape(key), url.PathEscape(key), "canary", "apikey"}
+	var elsewhere atomic.Int32
+	other := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { elsewhere.Add(1) }))
+	defer other.Close()
+	dead := httptest.NewServer(nil)
+	dead.Close()
+	cases := []struct {
+		name   string
+		answer http.HandlerFunc // nil: nothing listens
+		says   string
+		status int
+	}{
+		{"accepted", func(w http.ResponseWriter, _ *http.Request) {
+			fmt.Fprint(w, `{"message":{"header":{"status_code":202},"body":{"lyrics":{"lyrics_request_id":7}}}}`)
+		}, "submitted: 7", 0},
+		{"dead", nil, "connection refused", 1},
+		{"500", func(w http.ResponseWriter, r *http.Request) {
+			http.Error(w, "no: "+r.URL.String(), http.StatusInternalServerError)
+		}, "the API answers 500", 1},
+		{"401 inside 200", func(w http.ResponseWriter, _ *http.Request) {
+			fmt.Fprint(w, `{"message":{"header":{"status_code":401,"hint":"renew"},"body":[]}}`)
+		}, "the API answers 401", 1},
+		{"no ID", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, `{"message":{"body":{}}}`) }, "cannot be read", 1},
+		{"not JSON", func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, r.URL) }, "cannot be read", 1},
+		{"redirect", func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, other.URL+"/?"+r.URL.RawQuery, http.StatusTemporaryRedirect)
+		}, "the API redirects", 1},
+		{"redirect that cannot be read", func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Location", "http://%zz/?"+r.URL.RawQuery)
+			w.WriteHeader(http.StatusFound)
+		}, "the API redirects", 1},
+		{"broken off", func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, "EOF", 1},
+	}
+	work := filepath.Join(t.TempDir(), "catalogue.json")
+	require.NoError(t, os.WriteFile(work, []byte(`{"tracks":[{"isrc":"QZES72500001","lyrics":"la"}]}`), 0o600))
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			base, received := dead.URL, make(chan url.Values, 1)
+			if c.answer != nil {
+				api := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+					if r.URL.Path == "/ws/1.1/distribution.lyrics.post" && r.Header.Get("Authorization") == "" {
+						received <- r.URL.Query()
+					}
+					c.answer(w, r)
+				}))
+				defer api.Close()
+				base = api.URL
+			}
+			cmd := command(t, "distribution", "MXM_API_KEY="+key, "MXM_USER_ID="+ada, "MXM_PARTNER_URL="+base+"/ws/1.1/")
+			cmd.Args = append(cmd.Args, work)
+			stdout, stderr, status := runToEnd(t, cmd)
+			require.Equal(t, c.status, status, stdout+stderr)
+			require.Contains(t, stdout, c.says)
+			for _, form := range forms {
+				require.NotContains(t, stdout+stderr, form)
+			}
+			if c.answer != nil {
+				require.Len(t, received, 1, "requests at the documented path, without a token")
+				require.Equal(t, url.Values{"apikey": {key}, "user_id": {ada}}, <-received)
+			}
+		})
+	}
+	require.Zero(t, elsewhere.Load(), "a redirect was followed")
+	refused(t, "distribution", "MXM_USER_ID", "MXM_API_KEY="+canary)
+	refused(t, "distribution", "MXM_PARTNER_URL", "MXM_API_KEY="+canary, "MXM_USER_ID="+ada, "MXM_PARTNER_URL=http://api.example")
+	refused(t, "distribution", "MXM_PARTNER_URL", "MXM_API_KEY="+canary, "MXM_USER_ID="+ada,
+		"MXM_PARTNER_URL=https://api.example/?apikey="+canary)
 }

@@ -7,8 +7,9 @@ import (
 	"sync"
 )
 
-// newFakePartner returns a partner API for offline work. It accepts the tokens that
-// the fake Musixmatch at apiURL knows as an application's. It is sometimes busy.
+// newFakePartner returns a partner API of both generations for offline work. It accepts
+// any key, and the tokens that the fake Musixmatch at apiURL knows as an application's.
+// It is sometimes busy.
 func newFakePartner(apiURL string) *httptest.Server {
 	var (
 		mu       sync.Mutex
@@ -18,12 +19,15 @@ func newFakePartner(apiURL string) *httptest.Server {
 	answer := func(w http.ResponseWriter, status int, body any) {
 		w.Header().Set("Content-Type", "application/json")
 		w.WriteHeader(status)
-		_ = json.NewEncoder(w).Encode(body)
+		_ = json.NewEncoder(w).Encode(map[string]any{"message": map[string]any{
+			"header": map[string]any{"status_code": status}, "body": body,
+		}})
 	}
-	handle := func(make func(id int, body map[string]any) any) http.HandlerFunc {
+	handle := func(status int, result func(id int) any) http.HandlerFunc {
 		return func(w http.ResponseWriter, r *http.Request) {
-			if !isApplication(r, apiURL) {
-				answer(w, http.StatusUnauthorized, map[string]string{"error": "unauthorized"})
+			query := r.URL.Query()
+			if (query.Get("apikey") == "" || query.Get("user_id") == "") && !isApplication(r, apiURL) {
+				answer(w, http.StatusUnauthorized, nil)
 				return
 			}
 			mu.Lock()
@@ -31,21 +35,27 @@ func newFakePartner(apiURL string) *httptest.Server {
 			requests++
 			if requests%3 == 0 {
 				w.Header().Set("Retry-After", "1")
-				answer(w, http.StatusTooManyRequests, map[string]string{"error": "slow_down"})
+				answer(w, http.StatusTooManyRequests, nil)
 				return
 			}
 			var body map[string]any
-			if json.NewDecoder(r.Body).Decode(&body) != nil || body["musixmatch_user_id"] == "" {
-				answer(w, http.StatusBadRequest, map[string]string{"error": "bad_request"})
+			if json.NewDecoder(r.Body).Decode(&body) != nil {
+				answer(w, http.StatusBadRequest, nil)
 				return
 			}
 			ids++
-			answer(w, http.StatusCreated, make(ids, body))
+			answer(w, status, result(ids))
 		}
 	}
 	mux := http.NewServeMux()
-	mux.HandleFunc("POST "+claimPath, handle(func(id int, _ map[string]any) any { return map[string]any{"claim_id_list": []int{id}} }))
-	mux.HandleFunc("POST "+lyricsPath, handle(func(id int, _ map[string]any) any { return map[string]any{"lyrics_request_id": id} }))
+	lyrics := handle(http.StatusAccepted, func(id int) any {
+		return map[string]any{"lyrics": map[string]any{"lyrics_request_id": id, "status": "pending"}}
+	})
+	mux.HandleFunc("POST "+claimPath, handle(http.StatusCreated, func(id int) any {
+		return map[string]any{"artist_claim": map[string]any{"claim_id_list": []int{id}}}
+	}))
+	mux.HandleFunc("POST "+lyricsPath, lyrics)
+	mux.HandleFunc("POST "+keyedLyricsPath, lyrics)
 	return httptest.NewServer(mux)
 }
 

@@ -14,10 +14,11 @@ import (
 	"time"
 )
 
-// The paths of the partner API. Compare them with your documentation.
+// The paths of the two generations. Compare them with your documentation.
 const (
-	claimPath  = "/distribution/artist/claim"
-	lyricsPath = "/distribution/lyrics"
+	claimPath       = "/distribution/artist/claim"
+	lyricsPath      = "/distribution/lyrics"
+	keyedLyricsPath = "/distribution.lyrics.post"
 
 	attempts  = 5
 	maxWait   = time.Minute // that a Retry-After may ask for
@@ -25,34 +26,33 @@ const (
 	maxAnswer = 1 << 20
 )
 
-var isrc = regexp.MustCompile(`^[A-Z]{2}-?[A-Z\d]{3}-?\d{2}-?\d{5}$`)
+var (
+	isrc          = regexp.MustCompile(`^[A-Z]{2}-?[A-Z\d]{3}-?\d{2}-?\d{5}$`)
+	errUnreadable = errors.New("the answer cannot be read; find out whether it counted before you send it again")
+)
 
 // partner is a client of the distribution API.
 type partner struct {
 	client *http.Client
 	base   string
-	userID string
+	userID string    // for the bodies; empty if client adds it to the query
 	say    io.Writer // progress and report, for people
 }
 
-// deliver claims the artist, submits every track, and reports whether all of it
-// succeeded. A track that fails does not stop the others; a failed claim does.
+// deliver submits every track, and reports whether all of it succeeded. A track
+// that fails does not stop the others. Before that, deliver claims the artist;
+// where a key is used, the delivery of a release does so.
 func (p *partner) deliver(ctx context.Context, work catalogue) bool {
-	var claimed struct {
-		IDs []json.RawMessage `json:"claim_id_list"`
+	if p.userID != "" {
+		p.printf("Claiming the artist %s for %s", work.Artist.PartnerArtistID, p.userID)
+		ids, err := p.claim(ctx, work.Artist)
+		if err != nil {
+			p.printf("  failed: %v", err)
+			p.printf("\nNothing was delivered.")
+			return false
+		}
+		p.printf("  claimed: %s", ids)
 	}
-	p.printf("Claiming the artist %s for %s", work.Artist.PartnerArtistID, p.userID)
-	err := p.post(ctx, claimPath, map[string]any{
-		"musixmatch_user_id": p.userID,
-		"partner_user_id":    work.Artist.PartnerUserID,
-		"artist":             []map[string]string{{"spotify_artist_id": work.Artist.SpotifyArtistID, "partner_artist_id": work.Artist.PartnerArtistID}},
-	}, &claimed)
-	if err != nil {
-		p.printf("  failed: %v", err)
-		p.printf("\nNothing was delivered.")
-		return false
-	}
-	p.printf("  claimed: %s", bytes.Join(rawBytes(claimed.IDs), []byte(", ")))
 
 	var failed []string
 	for i, t := range work.Tracks {
@@ -65,25 +65,51 @@ func (p *partner) deliver(ctx context.Context, work catalogue) bool {
 		}
 		p.printf("  submitted: %s", id)
 	}
-	p.printf("\nThe artist is claimed. Lyrics: %d submitted, %d failed.", len(work.Tracks)-len(failed), len(failed))
+	p.printf("\nLyrics: %d submitted, %d failed.", len(work.Tracks)-len(failed), len(failed))
 	for _, line := range failed {
 		p.printf("  %s", line)
 	}
 	return len(failed) == 0
 }
 
-func (p *partner) submit(ctx context.Context, t track) (requestID string, err error) {
+func (p *partner) claim(ctx context.Context, a artist) (ids json.RawMessage, err error) {
+	var answer struct {
+		Claim struct {
+			IDs json.RawMessage `json:"claim_id_list"`
+		} `json:"artist_claim"`
+	}
+	err = p.post(ctx, claimPath, map[string]any{
+		"musixmatch_user_id": p.userID,
+		"partner_user_id":    a.PartnerUserID,
+		"artist":             []map[string]string{{"spotify_artist_id": a.SpotifyArtistID, "partner_artist_id": a.PartnerArtistID}},
+	}, &answer)
+	if err == nil && answer.Claim.IDs == nil {
+		err = errUnreadable
+	}
+	return answer.Claim.IDs, err
+}
+
+func (p *partner) submit(ctx context.Context, t track) (requestID json.RawMessage, err error) {
 	switch {
 	case !isrc.MatchString(t.ISRC):
-		return "", errors.New("not an ISRC; one looks like QZES72500001")
+		return nil, errors.New("not an ISRC; one looks like QZES72500001")
 	case strings.TrimSpace(t.Lyrics) == "":
-		return "", errors.New("there are no lyrics")
+		return nil, errors.New("there are no lyrics")
+	}
+	path, body := keyedLyricsPath, map[string]string{"isrc": t.ISRC, "lyrics": t.Lyrics}
+	if p.userID != "" {
+		path, body["musixmatch_user_id"] = lyricsPath, p.userID
 	}
 	var answer struct {
-		ID json.RawMessage `json:"lyrics_request_id"`
+		Lyrics struct {
+			ID json.RawMessage `json:"lyrics_request_id"`
+		}
 	}
-	err = p.post(ctx, lyricsPath, map[string]string{"musixmatch_user_id": p.userID, "isrc": t.ISRC, "lyrics": t.Lyrics}, &answer)
-	return string(answer.ID), err
+	err = p.post(ctx, path, body, &answer)
+	if err == nil && answer.Lyrics.ID == nil {
+		err = errUnreadable
+	}
+	return answer.Lyrics.ID, err
 }
 
 // post sends one request until the API accepts or refuses it. It repeats the
@@ -117,7 +143,7 @@ func (p *partner) try(ctx context.Context, path string, data []byte, answer any)
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	// A bytes.Reader can be read again, which a 401 may make necessary.
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, p.base+path, bytes.NewReader(data))
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, strings.TrimRight(p.base, "/")+path, bytes.NewReader(data))
 	if err != nil {
 		return 0, 0, err
 	}
@@ -131,22 +157,28 @@ func (p *partner) try(ctx context.Context, path string, data []byte, answer any)
 		retryAfter = time.Duration(seconds) * time.Second
 	}
 	text, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer))
+	var envelope struct {
+		Message struct {
+			Header struct {
+				StatusCode int `json:"status_code"`
+			}
+			Body json.RawMessage
+		}
+	}
+	unreadable := json.Unmarshal(text, &envelope)
+	status = res.StatusCode
+	if inner := envelope.Message.Header.StatusCode; status == http.StatusOK && inner != 0 {
+		status = inner
+	}
 	switch {
-	case res.StatusCode/100 != 2:
-		return res.StatusCode, retryAfter, fmt.Errorf("the API answers %s", res.Status)
+	case status/100 != 2: // in our words, since a server may repeat what it was sent
+		return status, retryAfter, fmt.Errorf("the API answers %d %s", status, http.StatusText(status))
 	case err != nil:
 		return 0, 0, errors.New("the answer broke off; find out whether it counted before you send it again")
-	case json.Unmarshal(text, answer) != nil:
-		return 0, 0, errors.New("the answer cannot be read; find out whether it counted before you send it again")
+	case unreadable != nil || json.Unmarshal(envelope.Message.Body, answer) != nil:
+		return 0, 0, errUnreadable
 	}
-	return res.StatusCode, 0, nil
+	return status, 0, nil
 }
 
 func (p *partner) printf(format string, args ...any) { fmt.Fprintf(p.say, format+"\n", args...) }
-
-func rawBytes(list []json.RawMessage) (out [][]byte) {
-	for _, b := range list {
-		out = append(out, b)
-	}
-	return out
-}

@@ -100,6 +100,9 @@ func (e *Environment) Origin(variable, value string) string {
 	case err != nil, u.Scheme != "https" && u.Scheme != "http", u.Hostname() == "", u.User != nil, u.RawQuery != "", u.Fragment != "":
 		e.Reject(variable, "must be a URL such as https://api.example, without user, query or fragment")
 		return ""
+	case u.Scheme == "http" && u.Hostname() != "localhost" && !net.ParseIP(u.Hostname()).IsLoopback():
+		e.Reject(variable, "must be https; plain http is for loopback hosts")
+		return ""
 	}
 	return OriginOf(value)
 }
