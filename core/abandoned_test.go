@@ -80,5 +80,5 @@ func TestAbandonedCallbacks(t *testing.T) {
 	}
 	t.Logf("the visitor signed in within %s, and %d of %d forged codes reached Musixmatch", took, calls-1, forged)
 	require.Less(t, took, 2*time.Second)
-	require.Less(t, calls, forged/4)
+	require.Less(t, calls, forged/2, "those that still wait leave with their browsers")
 }

@@ -241,8 +241,9 @@ func chaos(t *testing.T, engine string, instances int, kill bool) {
 			case <-stop:
 				return
 			case <-time.After(every):
-				// A process believes no token to be dead that it has not known for half a second.
-				if time.Since(time.Unix(0, started.Load())) < 800*time.Millisecond {
+				// A process believes no token to be dead that it has not known for half a second,
+				// and it has to meet them all first.
+				if time.Since(time.Unix(0, started.Load())) < 1800*time.Millisecond {
 					continue
 				}
 				expired[userID(n)] = append(expired[userID(n)], time.Now())
@@ -261,7 +262,7 @@ func chaos(t *testing.T, engine string, instances int, kill bool) {
 		next := startTwin(t, first, srv, env...)
 		apps[i].Store(next)
 		started.Store(time.Now().UnixNano())
-		time.Sleep(1500 * time.Millisecond)
+		time.Sleep(2500 * time.Millisecond)
 		if kill {
 			kills = append(kills, time.Now())
 			old.kill()
