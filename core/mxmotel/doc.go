@@ -14,6 +14,24 @@
 // carries a user. Worth an alarm: kind=reconnect, each of which is a user who
 // has to sign in again, and kind=refresh_failed.
 //
+// # Gauges
+//
+// [OnSweep] shows what core.Auth.Maintain has found:
+//
+//	onSweep, err := mxmotel.OnSweep(otel.GetMeterProvider())
+//	go auth.Maintain(ctx, core.Maintenance{OnSweep: onSweep})
+//
+//	mxmconnect.grants                 gauge, {grant}   grants, by mxmconnect.grant.status
+//	mxmconnect.grants.in_doubt        gauge, {grant}   those whose refresh has no known outcome
+//	mxmconnect.grants.oldest_refresh  gauge, s         Unix time of the oldest refresh
+//	mxmconnect.records                gauge, {record}  records not sealed with the first key, by
+//	                                                   mxmconnect.key.kind (older, unknown) and
+//	                                                   mxmconnect.key.id
+//	mxmconnect.sweep.started          gauge, s         Unix time when the sweep began
+//
+// An instance shows its own last sweep, and the next may be another's. The one with
+// the highest mxmconnect.sweep.started is right.
+//
 // # Spans
 //
 // Every event is a span named "musixmatch " and its kind, which ends when the

@@ -36,6 +36,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 type telemetry struct {
 	tb      testing.TB
 	reader  *sdkmetric.ManualReader
+	meters  *sdkmetric.MeterProvider
 	tracers *sdktrace.TracerProvider
 	spans   *tracetest.SpanRecorder
 	onEvent func(context.Context, core.Event)
@@ -44,8 +45,9 @@ type telemetry struct {
 func newTelemetry(tb testing.TB) *telemetry {
 	r := &telemetry{tb: tb, reader: sdkmetric.NewManualReader(), spans: tracetest.NewSpanRecorder()}
 	r.tracers = sdktrace.NewTracerProvider(sdktrace.WithSpanProcessor(r.spans))
+	r.meters = sdkmetric.NewMeterProvider(sdkmetric.WithReader(r.reader))
 	var err error
-	r.onEvent, err = mxmotel.OnEvent(sdkmetric.NewMeterProvider(sdkmetric.WithReader(r.reader)), r.tracers)
+	r.onEvent, err = mxmotel.OnEvent(r.meters, r.tracers)
 	require.NoError(tb, err)
 	return r
 }
