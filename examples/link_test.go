@@ -57,14 +57,29 @@ func TestLink(t *testing.T) {
 	require.Contains(t, navigate(t, alice, app.URL+"/").body, ada)
 	require.Equal(t, 303, connect(t, bob, app).StatusCode)
 
-	require.Equal(t, 303, post(t, alice, app.URL+"/disconnect").StatusCode)
-	require.Contains(t, navigate(t, alice, app.URL+"/").body, "Hello, alice", "she stays signed in")
+	list := get(t, alice, app.URL+"/connections").body
+	require.Contains(t, list, "alice\t"+ada+"\tlive\n")
+	require.Contains(t, list, "bob\t"+ben+"\tlive\n")
+
+	// A lost connection shows before anybody clicks on anything.
+	srv.Revoke(ben)
+	require.Equal(t, "reconnect", get(t, bob, app.URL+"/artist").code(), "so the application learns of it")
+	require.Contains(t, navigate(t, bob, app.URL+"/").body, "Connect again")
+	require.Contains(t, get(t, alice, app.URL+"/connections").body, "bob\t"+ben+"\treconnect\n")
+	require.Equal(t, 303, connect(t, bob, app).StatusCode)
+	require.NotContains(t, navigate(t, bob, app.URL+"/").body, "Connect again")
+
+	require.Equal(t, 303, post(t, alice, app.URL+"/auth/musixmatch/disconnect").StatusCode)
+	res = navigate(t, alice, app.URL+"/")
+	require.Contains(t, res.body, "Hello, alice", "she stays signed in")
+	require.Contains(t, res.body, "not connected to Musixmatch yet")
+	require.NotContains(t, get(t, bob, app.URL+"/connections").body, ada)
 	require.Equal(t, "not_connected", get(t, alice, app.URL+"/artist").code())
 	require.Contains(t, get(t, bob, app.URL+"/artist").body, ben)
 
 	require.Equal(t, 303, post(t, bob, app.URL+"/sign-out").StatusCode)
 	require.Equal(t, "not_signed_in", get(t, bob, app.URL+"/artist").code())
-	require.Equal(t, "not_signed_in", post(t, bob, app.URL+"/disconnect").code())
+	require.Equal(t, "not_signed_in", post(t, bob, app.URL+"/auth/musixmatch/disconnect").code())
 	require.Zero(t, app.stop())
 
 	offline := start(t, "link")

@@ -55,8 +55,23 @@ func (a *accounts) link(account, userID string) error {
 	return nil
 }
 
-func (a *accounts) unlink(account string) {
+// unlink is core.Config.OnDisconnect. It may run again for the same link.
+func (a *accounts) unlink(account, userID string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	delete(a.links, account)
+	if a.links[account] == userID {
+		delete(a.links, account)
+	}
+}
+
+// of returns the account that is linked to a Musixmatch account, or "".
+func (a *accounts) of(userID string) string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for account, id := range a.links {
+		if id == userID {
+			return account
+		}
+	}
+	return ""
 }

@@ -54,6 +54,7 @@ func run(ctx context.Context, log *slog.Logger) error {
 	cfg.AppUser = func(r *http.Request) string { return a.user(r.Context()) }
 	cfg.LinkedUser = a.accounts.linked
 	cfg.OnLogin = func(_ context.Context, l *core.Login) error { return a.accounts.link(l.AppUser, l.UserID) }
+	cfg.OnDisconnect = func(_ context.Context, account, userID string) error { a.accounts.unlink(account, userID); return nil }
 	cfg.BasePath = "/auth/musixmatch"
 	cfg.ErrorHandler = writeError
 	cfg.Logger = log
@@ -92,7 +93,7 @@ func (a *app) routes() http.Handler {
 	mux.HandleFunc("GET /{$}", a.home)
 	mux.HandleFunc("POST /sign-in", a.signIn)
 	mux.HandleFunc("POST /sign-out", a.signOut)
-	mux.HandleFunc("POST /disconnect", a.disconnect)
+	mux.HandleFunc("GET /connections", a.connections)
 	mux.Handle("GET /artist", nethttpmw.RequireUser(a.auth)(http.HandlerFunc(a.artist)))
 
 	// First the application's own protection of its forms, then its own session,
@@ -103,11 +104,20 @@ func (a *app) routes() http.Handler {
 }
 
 func (a *app) home(w http.ResponseWriter, r *http.Request) {
-	user := a.user(r.Context())
+	user, userID := a.user(r.Context()), nethttpmw.UserID(r)
 	view := struct {
-		User, UserID, ConnectURL string
-		Accounts                 []string
-	}{user, nethttpmw.UserID(r), a.auth.LoginURL("/"), names}
+		User, UserID, ConnectURL, DisconnectURL string
+		Lost                                    bool
+		Accounts                                []string
+	}{User: user, UserID: userID, ConnectURL: a.auth.LoginURL("/"), DisconnectURL: a.auth.DisconnectURL(), Accounts: names}
+	if userID != "" {
+		grant, err := a.auth.Grant(r.Context(), userID) // says who must come back before anybody clicks
+		if err != nil {
+			core.WriteError(w, r, err)
+			return
+		}
+		view.Lost = grant.Status != core.GrantLive
+	}
 	// The answer to the connect form is a redirect to Musixmatch. Browsers block
 	// it unless form-action allows that origin.
 	if err := page.Write(w, http.StatusOK, home, view, a.musixmatch); err != nil {
@@ -138,22 +148,16 @@ func (a *app) signOut(w http.ResponseWriter, r *http.Request) {
 	http.Redirect(w, r, "/", http.StatusSeeOther)
 }
 
-// disconnect ends the grant first. If that fails, the link remains, and the user
-// can try again.
-func (a *app) disconnect(w http.ResponseWriter, r *http.Request) {
-	user, userID := a.user(r.Context()), nethttpmw.UserID(r)
-	if user == "" {
-		core.WriteError(w, r, core.ErrNotSignedIn)
-		return
-	}
-	if userID != "" {
-		if err := a.auth.Disconnect(r.Context(), userID); err != nil {
+// connections lists all connections, for whoever runs this application. A real one
+// asks who that is. Nobody at Musixmatch is asked.
+func (a *app) connections(w http.ResponseWriter, r *http.Request) {
+	for g, err := range a.auth.Grants(r.Context()) {
+		if err != nil {
 			core.WriteError(w, r, err)
 			return
 		}
-		a.accounts.unlink(user)
+		fmt.Fprintf(w, "%s\t%s\t%s\n", a.accounts.of(g.UserID), g.UserID, g.Status)
 	}
-	http.Redirect(w, r, "/", http.StatusSeeOther)
 }
 
 // artist is a page that only makes sense for a connected account.

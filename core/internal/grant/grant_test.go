@@ -62,6 +62,58 @@ func TestTimingFollowsFromTheFirst(t *testing.T) {
 	require.Less(t, d.backoff(1000), 19*time.Second)
 }
 
+// Instances differ in their leases. The longer one counts, and an intent of the
+// first format, which has none, counts for four.
+func TestLeaseOfAnotherInstance(t *testing.T) {
+	d := timingFrom(30 * time.Second)
+	for written, want := range map[time.Duration][2]time.Duration{
+		0:               {3 * time.Minute, 15 * time.Second},
+		9 * time.Second: {45 * time.Second, 15 * time.Second},
+		3 * time.Minute: {3 * time.Minute, time.Minute},
+	} {
+		in := &intent{Lease: written}
+		require.Equal(t, want, [2]time.Duration{d.leaseOf(in), d.waitOf(in)})
+	}
+	require.Equal(t, 15*time.Second, d.waitOf(nil))
+}
+
+func TestSchedule(t *testing.T) {
+	m, _ := newTestManager(t, &fakeServer{})
+	for expiresIn, want := range map[time.Duration]time.Duration{-time.Second: 30 * time.Second, 29 * time.Second: 30 * time.Second, time.Minute: time.Minute} {
+		due, life := m.Schedule(expiresIn)
+		require.Equal(t, want, life)
+		require.LessOrEqual(t, due, want*4/5)
+		require.GreaterOrEqual(t, due, want*3/4)
+	}
+}
+
+// Only an unbroken row of inactive that is long enough proves that a token is spent.
+func TestProbesInARow(t *testing.T) {
+	const apart = 15
+	w := watch{dead: true}
+	for _, c := range []struct {
+		v     verdict
+		now   time.Duration
+		spent bool
+	}{
+		{noAnswer, 90, false},
+		{inactive, 100, false},
+		{noAnswer, 110, false},
+		{inactive, 114, false},
+		{active, 116, false},
+		{inactive, 117, false},
+		{blind, 140, false},
+		{inactive, 131, false},
+		{inactive, 132, true},
+		{inactive, 133, true},
+		{active, 134, false},
+	} {
+		w.probed(c.v, c.now, apart)
+		require.Equal(t, c.spent, w.provenSpent, c)
+		require.Equal(t, c.now < 116, w.dead, c)
+	}
+}
+
 // However long a doubt lasts, little is remembered of it: the intent that is
 // stored, in any case.
 func TestAttemptsAreBounded(t *testing.T) {
