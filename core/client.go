@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/url"
 	"slices"
@@ -95,14 +96,14 @@ func (a *Auth) apiClient(ctx context.Context, b bearer) *http.Client {
 	if a.cfg.HTTPClient != nil && a.cfg.HTTPClient.Transport != nil {
 		base = a.cfg.HTTPClient.Transport
 	}
-	return &http.Client{Transport: &apiTransport{base: base, ctx: ctx, bearer: b, origins: a.cfg.APIOrigins}}
+	return &http.Client{Transport: &apiTransport{auth: a, base: base, ctx: ctx, bearer: b}}
 }
 
 type apiTransport struct {
-	base    http.RoundTripper
-	ctx     context.Context
-	bearer  bearer
-	origins []string
+	auth   *Auth
+	base   http.RoundTripper
+	ctx    context.Context
+	bearer bearer
 }
 
 var errNoReplay = errors.New("the token was replaced, but the request body cannot be sent again (no GetBody)")
@@ -111,8 +112,10 @@ var errNoReplay = errors.New("the token was replaced, but the request body canno
 func (t *apiTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if !t.allowed(req.URL) {
 		closeBody(req)
-		cause := fmt.Errorf("tokens are not sent to %s; if they should be, add it to APIOrigins", musixmatch.OriginOf(req.URL))
-		return nil, fail("api call", errConfiguration, cause)
+		err := fail("api call", errConfiguration,
+			fmt.Errorf("tokens are not sent to %s; if they should be, add it to APIOrigins", musixmatch.OriginOf(req.URL)))
+		t.auth.warnOnce(&t.auth.warned.origin, req, "an API call was refused", slog.String("error", err.Error()))
+		return nil, err
 	}
 	ctx, cancel := joined(req.Context(), t.ctx)
 	defer cancel()
@@ -175,7 +178,7 @@ func joined(ctx, other context.Context) (context.Context, context.CancelFunc) {
 
 // allowed reports whether a token may be sent to u.
 func (t *apiTransport) allowed(u *url.URL) bool {
-	if slices.Contains(t.origins, musixmatch.OriginOf(u)) {
+	if slices.Contains(t.auth.cfg.APIOrigins, musixmatch.OriginOf(u)) {
 		return true
 	}
 	host := strings.ToLower(u.Hostname())

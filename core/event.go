@@ -138,7 +138,7 @@ func (a *Auth) callBack(ctx context.Context, name string, call func() error) (er
 }
 
 // warned says which mistakes in the set-up the operator has been told of.
-type warned struct{ host, middleware, prefix sync.Once }
+type warned struct{ host, middleware, origin, prefix sync.Once }
 
 // warnOnce logs a mistake in the set-up that only a request shows.
 func (a *Auth) warnOnce(once *sync.Once, r *http.Request, problem string, attrs ...slog.Attr) {

@@ -83,12 +83,18 @@ func TestWorkerLeavesTheCookieSecure(t *testing.T) {
 	require.True(t, sessions.Cookie.Secure)
 }
 
+// WriteError shows people no cause, so the log has it.
 func TestRefusedOriginNamesTheSetting(t *testing.T) {
-	auth, srv, _ := logged(t, nil)
+	auth, srv, log := logged(t, nil)
 	_, err := auth.Import(t.Context(), srv.Issue(alice).RefreshToken)
 	require.NoError(t, err)
 	_, err = auth.Client(t.Context(), alice).Get("https://api.example/x?apikey=canary")
 	require.EqualError(t, errors.Unwrap(err), "musixmatch: api call: the configuration does not allow it: tokens are not sent to https://api.example; if they should be, add it to APIOrigins")
+	_, err = auth.AppClient(t.Context()).Get("https://api.example/y?apikey=canary")
+	require.Error(t, err)
+	said := strings.Join(log(), "\n")
+	require.Equal(t, 1, strings.Count(said, "add it to APIOrigins"), said)
+	require.NotContains(t, said, "canary")
 }
 
 func TestWrongSecretIsAnError(t *testing.T) {
