@@ -111,7 +111,7 @@ func TestREADMEBeginsWithOneScreen(t *testing.T) {
 	require.LessOrEqual(t, strings.Count(screen, "\n"), 50)
 	commands := command.FindAllStringSubmatch(screen, -1)
 	require.Len(t, commands, 3)
-	require.Equal(t, "go get github.com/mxmconnect/mxmconnect@v0.1.0", commands[0][1])
+	require.Equal(t, "go get github.com/mxmconnect/mxmconnect@v0.1.0 && go mod tidy", commands[0][1])
 	require.Equal(t, "go test ./...", commands[2][1])
 	program, ok := strings.CutPrefix(commands[1][1], "go run ")
 	require.True(t, ok)
