@@ -31,7 +31,7 @@ func keepAliveUsers(t *testing.T) int {
 		require.NoError(t, err)
 		return n
 	}
-	if testall.Set() {
+	if testall.Set() && !testall.Race {
 		return 1000
 	}
 	return 100
@@ -336,7 +336,7 @@ func TestUserWinsOverASweep(t *testing.T) {
 // However often the application fails or crashes, it hears of every loss.
 func TestOnGrantStatusHearsOfAThousandLosses(t *testing.T) {
 	users := 100
-	if testall.Set() {
+	if testall.Set() && !testall.Race {
 		users = 1000
 	}
 	inBubble(t, func(t *testing.T, w *world) {

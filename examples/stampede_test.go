@@ -23,7 +23,7 @@ import (
 
 var (
 	chaosSeed = flag.Uint64("seed", 0, "seed of the restarts and kills; 0 chooses one")
-	chaosFor  = flag.Duration("chaos", 4*time.Second, "how long instances are restarted and killed")
+	chaosFor  = flag.Duration("chaos", 6*time.Second, "how long instances are restarted and killed")
 )
 
 const (

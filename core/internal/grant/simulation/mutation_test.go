@@ -42,7 +42,7 @@ var violationLine = regexp.MustCompile(`-sim\.seed (\d+): (I\d) (.*)`)
 // names the invariant that is broken.
 func TestMutations(t *testing.T) {
 	testall.Long(t) // it compiles package grant once for each mutation
-	if raceEnabled {
+	if testall.Race {
 		t.Skip("the histories are the same without the race detector, and quicker")
 	}
 	source, err := filepath.Abs("..")

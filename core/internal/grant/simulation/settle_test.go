@@ -9,6 +9,8 @@ import (
 	"sync"
 	"testing/synctest"
 	"time"
+
+	"github.com/mxmconnect/mxmconnect/internal/testall"
 )
 
 // settle waits until every grant has come to an end: for longer than a token
@@ -99,7 +101,7 @@ func (w *world) close(goroutines int) {
 	w.mu.Unlock()
 	time.Sleep(20 * time.Minute) // those whom a crash has left behind
 	synctest.Wait()
-	if left := runtime.NumGoroutine(); left > goroutines && !raceEnabled {
+	if left := runtime.NumGoroutine(); left > goroutines && !testall.Race {
 		buf := make([]byte, 1<<16)
 		w.wrong("I8", "", "%d goroutines are left:\n%s", left-goroutines, buf[:runtime.Stack(buf, true)])
 	}

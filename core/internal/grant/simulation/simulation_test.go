@@ -30,7 +30,7 @@ var (
 
 func TestMain(m *testing.M) {
 	flag.Parse()
-	if !raceEnabled {
+	if !testall.Race {
 		runtime.GOMAXPROCS(1) // one order of goroutines for one seed
 	}
 	goleak.VerifyTestMain(m)
@@ -65,10 +65,10 @@ func TestSimulation(t *testing.T) {
 	switch {
 	case *oneSeed != 0:
 		from, n = *oneSeed, 1
-	case *seeds == 0 && raceEnabled:
+	case *seeds == 0 && testall.Race:
 		n = 10
 	case *seeds == 0 && testall.Set():
-		n = 500
+		n = 300
 	case *seeds == 0:
 		n = 100
 	}
@@ -126,7 +126,7 @@ func steps(w *world) []string {
 // A seed that fails must fail again, step by step: without that there is no
 // finding out why.
 func TestReplay(t *testing.T) {
-	if raceEnabled {
+	if testall.Race {
 		t.Skip("the race detector's scheduler is random")
 	}
 	n := 3
