@@ -229,7 +229,7 @@ func chaos(t *testing.T, engine string, instances int, kill bool) {
 			}
 		})
 	}
-	every := 40 * time.Millisecond
+	every := 100 * time.Millisecond // a token lives long enough for a request on a busy machine
 	if kill {
 		every = 200 * time.Millisecond // so that a kill meets few of them, and the floor is worth comparing with
 	}
