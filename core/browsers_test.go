@@ -1,6 +1,7 @@
 package core
 
 import (
+	"cmp"
 	"context"
 	"io"
 	"maps"
@@ -232,6 +233,51 @@ func TestSignOutEverywhereOnADistantStore(t *testing.T) {
 		}
 		require.Equal(t, "mxm:1", whoAmI(a, again))
 	})
+}
+
+// stuckSession is a session store that cannot write the first session any more:
+// its slot's master is away.
+type stuckSession struct {
+	*Memory
+	first string
+	stuck bool
+}
+
+func (s *stuckSession) CommitCtx(ctx context.Context, token string, b []byte, expiry time.Time) error {
+	if s.first = cmp.Or(s.first, token); s.stuck && token == s.first {
+		return errDown
+	}
+	return s.Memory.CommitCtx(ctx, token, b, expiry)
+}
+
+// A session that cannot be ended keeps no other one alive, and no user out.
+func TestSignOutEverywhereEndsWhatItCan(t *testing.T) {
+	store := &stuckSession{Memory: NewMemory()}
+	sessions := NewSessions(store)
+	a := newSessionAuth(t, sessions)
+	stuck, phone := signInWith(t, a, firefox, "mxm:1"), signInWith(t, a, iPhone, "mxm:1")
+	infos := sessionsIn(t, a, phone)
+	store.stuck = true
+	require.ErrorIs(t, a.EndSession(t.Context(), "mxm:1", infos[1].ID), ErrUnavailable)
+	require.Equal(t, "mxm:1", whoAmI(a, phone))
+	_, err := a.SignOutEverywhere(t.Context(), "mxm:1")
+	require.ErrorIs(t, err, ErrUnavailable)
+	require.Empty(t, whoAmI(a, phone))
+	for range 101 {
+		again := signInWith(t, a, iPhone, "mxm:1")
+		require.Equal(t, "mxm:1", whoAmI(a, again))
+	}
+	require.Equal(t, "mxm:1", whoAmI(a, stuck), "nobody could end it")
+	renewed := maps.Clone(stuck)
+	serve(a, renewed, func(_ http.ResponseWriter, r *http.Request) {
+		require.NoError(t, sessions.RenewToken(r.Context()))
+	})
+	require.Empty(t, whoAmI(a, renewed), "it is not renewed")
+
+	store.stuck = false
+	_, err = a.SignOutEverywhere(t.Context(), "mxm:1")
+	require.NoError(t, err)
+	require.Empty(t, whoAmI(a, stuck))
 }
 
 // A logout leaves the list. If it cannot, it is a logout all the same, and a

@@ -9,8 +9,8 @@
 //   - To end sessions, one write marks them. From then on they are not renewed.
 //     Only then they are ended in the session store, and only then they leave
 //     the list.
-//   - Whoever changes the list ends what is marked first. So nothing stays
-//     marked after a crash.
+//   - Whoever changes the list ends what is marked first, as far as the session
+//     store can. So nothing stays marked after a crash.
 package browsers
 
 import (
@@ -106,7 +106,7 @@ func (b *Book) Enter(ctx context.Context, e session.Entry) (epoch int64, err err
 		}
 		l.Browsers = append(l.Browsers, entry)
 		if full = len(l.Browsers) > limit; full {
-			l.Browsers[0].Marked = true
+			l.Browsers[slices.IndexFunc(l.Browsers, func(b Browser) bool { return !b.Marked })].Marked = true
 		}
 		return true, nil
 	})
@@ -120,11 +120,12 @@ func (b *Book) Enter(ctx context.Context, e session.Entry) (epoch int64, err err
 // or is being ended.
 func (b *Book) Renew(ctx context.Context, user, old, key string) (ok bool, err error) {
 	err = b.change(ctx, user, func(l *list) (bool, error) {
-		if ok = l.index(key) >= 0; ok { // by a write whose answer was lost
+		if i := l.index(key); i >= 0 { // by a write whose answer was lost
+			ok = !l.Browsers[i].Marked
 			return false, nil
 		}
 		i := l.index(old)
-		if ok = i >= 0; ok {
+		if ok = i >= 0 && !l.Browsers[i].Marked; ok {
 			l.Browsers[i].Key = key
 		}
 		return ok, nil

@@ -20,8 +20,9 @@ var errContents = errors.New("the record is not a list of browsers")
 const batch = 10
 
 // change ends what is marked in the user's list, and then lets edit change it.
-// edit reports whether it did. It runs again if somebody else was faster, or if
-// a write of its own may have succeeded: then it finds what it has done.
+// edit reports whether it did; if not, a session that could not be ended is an
+// error. It runs again if somebody else was faster, or if a write of its own may
+// have succeeded: then it finds what it has done.
 func (b *Book) change(ctx context.Context, user string, edit func(*list) (bool, error)) error {
 	key := b.key(user)
 	for {
@@ -29,24 +30,30 @@ func (b *Book) change(ctx context.Context, user string, edit func(*list) (bool, 
 		if err != nil {
 			return err
 		}
-		ended, more, err := b.end(ctx, &l)
-		if err != nil {
-			return err
-		}
+		ended, more, failed := b.end(ctx, &l)
+		edited := false
 		if !more {
-			edited, err := edit(&l)
-			if err != nil || !edited && !ended {
+			if edited, err = edit(&l); err != nil {
 				return err
 			}
 		}
-		if done, err := b.write(ctx, key, version, l); err != nil || done && !more {
+		if !edited && !ended {
+			return failed
+		}
+		switch done, err := b.write(ctx, key, version, l); {
+		case err != nil:
 			return err
+		case done && edited:
+			return nil
+		case done && !more:
+			return failed
 		}
 	}
 }
 
 // end ends a batch of the sessions that are marked, and reports whether there
-// are more. They leave the list, and so do those whose time is over.
+// are more. They leave the list, and so do those whose time is over. One that
+// cannot be ended stays, and keeps none of the others.
 func (b *Book) end(ctx context.Context, l *list) (ended, more bool, err error) {
 	now, n := time.Now(), 0
 	var stay []Browser
@@ -56,8 +63,10 @@ func (b *Book) end(ctx context.Context, l *list) (ended, more bool, err error) {
 			more = true
 			stay = append(stay, browser)
 		case browser.Marked:
-			if err := b.opts.Sessions.End(ctx, browser.Key, browser.gone()); err != nil {
-				return false, false, err
+			if e := b.opts.Sessions.End(ctx, browser.Key, browser.gone()); e != nil {
+				err = e
+				stay = append(stay, browser)
+				continue
 			}
 			n++
 		case !now.After(browser.gone()):
@@ -65,7 +74,7 @@ func (b *Book) end(ctx context.Context, l *list) (ended, more bool, err error) {
 		}
 	}
 	l.Browsers = stay
-	return n > 0, more, nil
+	return n > 0, more, err
 }
 
 // read returns the list at key, which is empty if there is none. A list that no
