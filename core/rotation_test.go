@@ -177,6 +177,7 @@ func TestOldKeyRemovedTooSoon(t *testing.T) {
 		status, _ = phone.finish(alone, phone.begin(alone, "/"))
 		require.Equal(t, http.StatusServiceUnavailable, status, "it cannot be listed")
 		require.Empty(t, phone.user(alone))
+		require.True(t, w.srv.IsLive(alone.token(t)), "but it has replaced the grant")
 
 		time.Sleep(time.Until(signedIn.Add(w.mgr.Lifetime + time.Hour + time.Second)))
 		status, _ = phone.finish(alone, phone.begin(alone, "/"))
