@@ -307,6 +307,10 @@ func chaos(t *testing.T, engine string, instances int, kill bool) {
 			require.Equal(t, "200", end, userID(i))
 		}
 	}
+	// The test kills tokens long before their end. The 401 of one that a process has
+	// not known for half a second yet is passed on.
+	require.LessOrEqual(t, answers.counts["502 upstream"], restarts*instances)
+	delete(answers.counts, "502 upstream")
 	for what := range answers.counts {
 		if kill {
 			require.Contains(t, []string{"200", "no answer", "503 unavailable", "401 reconnect"}, what)
