@@ -19,8 +19,7 @@ var twoAuthsCases = []testCase{
 			for _, shared := range []bool{false, true} {
 				for _, noMiddleware := range []bool{false, true} {
 					t.Run(fmt.Sprintf("outside=%t shared=%t noMiddleware=%t", outside, shared, noMiddleware), func(t *testing.T) {
-						var s *site
-						s = start(t, adapter, setup{
+						s := start(t, adapter, setup{
 							noMiddleware: noMiddleware,
 							pages:        []page{{"/studio", true, show}},
 							second: &second{

@@ -11,15 +11,13 @@ var mutations = []mutation{
 	{
 		name: "the request's context",
 		edits: []edit{
-			{"m.launch(e, rejected)", "m.launch(ctx, e, rejected)"},
-			{"launch(e *entry", "launch(ctx context.Context, e *entry"},
-			{"ctx: context.Background(), rejected", "ctx: ctx, rejected"},
+			{"f = m.launch(e, rejected, errand{}); f == nil {", "f = m.launch(e, rejected, errand{}); f != nil {\n\t\t\t\tf.ctx = ctx\n\t\t\t} else {"},
 		},
 		profile: "slow", seed: 1, breaks: "I3 I5",
 	},
 	{
 		name:    "a flight for each caller",
-		edits:   []edit{{"f := e.flight\n", "var f *flight\n"}},
+		edits:   []edit{{"f := e.flight\n\t\tif f == nil {\n\t\t\tif f = m.launch", "var f *flight\n\t\tif f == nil {\n\t\t\tif f = m.launch"}},
 		profile: "slow", seed: 1, breaks: "I1 I2 I6",
 	},
 	{
@@ -62,7 +60,7 @@ var mutations = []mutation{
 	{
 		name: "V3 versions that restart with the record",
 		edits: []edit{
-			{"Version: seal.RandomString()}", "Version: old + \"+\"}"},
+			{"g.keys.Seal(grantPurpose, key, plain), Version: seal.RandomString()}", "g.keys.Seal(grantPurpose, key, plain), Version: old + \"+\"}"},
 			{"rec.Expiry = time.Now().Add(tombstoneLife)", "rec.Expiry = time.Now()"}, // the row is gone at once
 		},
 		profile: "pausechurn", seed: 19, breaks: "I4",
