@@ -60,7 +60,7 @@ var forHandlers = []row[around]{
 	{name: "request ID: chi RequestID", own: chimw.RequestID},
 	{name: "CSRF tokens: nosurf", own: withNosurf, form: nosurfField},
 	{name: "CSRF tokens: gorilla/csrf", own: withGorillaCSRF, form: gorillaField},
-	{name: "rate limit: httprate", own: httprate.Limit(1000, time.Minute, httprate.WithKeyFuncs(httprate.KeyByIP))},
+	{name: "rate limit: httprate", own: httprate.LimitBy(1000, time.Minute, httprate.Key("*"))},
 }
 
 var forGin = []row[gin.HandlerFunc]{
@@ -74,7 +74,7 @@ var forGin = []row[gin.HandlerFunc]{
 	{name: "secure headers: gin-contrib/secure", own: ginsecure.New(ginsecure.Config{FrameDeny: true, ContentSecurityPolicy: "default-src 'self'"})},
 	{name: "request ID: gin-contrib/requestid", own: requestid.New()},
 	{name: "CSRF tokens: nosurf", handler: withNosurf, form: nosurfField},
-	{name: "rate limit: httprate", handler: httprate.Limit(1000, time.Minute, httprate.WithKeyFuncs(httprate.KeyByIP))},
+	{name: "rate limit: httprate", handler: httprate.LimitBy(1000, time.Minute, httprate.Key("*"))},
 }
 
 var forEchoV4 = []row[echo4.MiddlewareFunc]{

@@ -232,7 +232,7 @@ var mutations = []mutation{
 	{
 		name:    "one look at whose tokens live",
 		edits:   []edit{{"case in.Active && last == active:", "case in.Active:"}},
-		profile: "store", seed: 202, breaks: "I3 I4",
+		profile: "pausegrace", seed: 728, breaks: "I3",
 	},
 	{
 		name: "R1 an intent is left alone for one's own lease",
@@ -288,11 +288,6 @@ var mutations = []mutation{
 		name:    "R11 a 429 is about one grant",
 		edits:   []edit{{"if wait > 0 {\n\t\tm.pausedUntil", "if false {\n\t\tm.pausedUntil"}},
 		profile: "throttle", seed: 1, breaks: "I9",
-	},
-	{
-		name:    "R11 one look ends a grant without refresh token",
-		edits:   []edit{{"case once, f.gr.ExpiryKnown", "case once || true, f.gr.ExpiryKnown"}},
-		profile: "norefresh", seed: 189, breaks: "I3",
 	},
 	{
 		name:    "R12 a login loops on a store that conflicts",
