@@ -15,6 +15,7 @@ import (
 
 	"github.com/mxmconnect/mxmconnect/core"
 	"github.com/mxmconnect/mxmconnect/core/mxmotel"
+	"github.com/mxmconnect/mxmconnect/internal/testall"
 )
 
 // alertRules returns the rules of docs/production.md.
@@ -68,7 +69,7 @@ func TestAlertRulesNameWhatIsExported(t *testing.T) {
 func TestAlertRules(t *testing.T) {
 	promtool, err := exec.LookPath("promtool")
 	if err != nil {
-		t.Skip("promtool is missing: install the package prometheus")
+		testall.Missing(t, "promtool", "prometheus")
 	}
 	rules := alertRules(t)
 	cases, err := os.ReadFile("testdata/alerts.yml")

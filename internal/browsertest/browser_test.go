@@ -23,7 +23,6 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/mxmconnect/mxmconnect/core/mxmtest"
-	"github.com/mxmconnect/mxmconnect/internal/testall"
 )
 
 var screenshots = flag.String("screenshots", "", "a directory to leave pictures in")
@@ -104,13 +103,7 @@ type browser struct {
 
 func openBrowser(t *testing.T) *browser {
 	t.Helper()
-	path, err := exec.LookPath("chromium")
-	if err != nil {
-		if testall.Set() {
-			require.FailNow(t, "chromium is not installed (Debian package chromium)")
-		}
-		t.Skip("chromium is not installed (Debian package chromium)")
-	}
+	path := tool(t, "chromium", "chromium")
 	options := append(chromedp.DefaultExecAllocatorOptions[:],
 		chromedp.ExecPath(path), chromedp.NoSandbox, chromedp.DisableGPU, chromedp.NoFirstRun, chromedp.UserDataDir(t.TempDir()),
 		chromedp.Flag("disable-quic", true), chromedp.Flag("disable-component-update", true),

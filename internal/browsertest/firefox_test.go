@@ -19,10 +19,7 @@ func tool(t *testing.T, name, debian string) string {
 	t.Helper()
 	path, err := exec.LookPath(name)
 	if err != nil {
-		if testall.Set() {
-			require.FailNow(t, name+" is not installed (Debian package "+debian+")")
-		}
-		t.Skip(name + " is not installed (Debian package " + debian + ")")
+		testall.Missing(t, name, debian)
 	}
 	return path
 }

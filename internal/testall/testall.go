@@ -17,3 +17,13 @@ func Long(t testing.TB) {
 		t.Skip("takes long: set MXM_TEST_ALL=1 to run it")
 	}
 }
+
+// Missing skips t because program is not installed, or fails it with MXM_TEST_ALL=1.
+// pkg is the Debian package to install.
+func Missing(t testing.TB, program, pkg string) {
+	t.Helper()
+	if Set() {
+		t.Fatalf("%s is not installed; it is in the Debian package %s", program, pkg)
+	}
+	t.Skipf("%s is not installed; it is in the Debian package %s", program, pkg)
+}

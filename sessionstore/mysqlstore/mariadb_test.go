@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/mxmconnect/mxmconnect/core"
+	"github.com/mxmconnect/mxmconnect/internal/testall"
 	"github.com/mxmconnect/mxmconnect/sessionstore/mysqlstore"
 	"github.com/mxmconnect/mxmconnect/sessionstore/storetest/engines"
 	"github.com/stretchr/testify/require"
@@ -110,7 +111,7 @@ func TestMyISAMIsRefused(t *testing.T) {
 func TestGaleraIsRefused(t *testing.T) {
 	const provider = "/usr/lib/galera/libgalera_smm.so"
 	if _, err := os.Stat(provider); err != nil {
-		t.Skip("Galera is not installed; it is in the Debian package galera-4")
+		testall.Missing(t, "Galera", "galera-4")
 	}
 	m := engines.StartMariaDB(t, "--wsrep-on=ON", "--wsrep-provider="+provider, "--wsrep-cluster-address=gcomm://",
 		"--wsrep-node-address=127.0.0.1:"+freePort(t), "--binlog-format=ROW", "--wsrep-provider-options=gcache.size=1M")

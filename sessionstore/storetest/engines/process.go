@@ -28,10 +28,7 @@ func need(t testing.TB, binary, pkg string) (path string) {
 	if path = find(binary); path != "" {
 		return path
 	}
-	if testall.Set() {
-		t.Fatalf("%s is not installed; it is in the Debian package %s", binary, pkg)
-	}
-	t.Skipf("%s is not installed; it is in the Debian package %s", binary, pkg)
+	testall.Missing(t, binary, pkg)
 	return ""
 }
 
