@@ -22,6 +22,7 @@ import (
 
 	"github.com/mxmconnect/mxmconnect/core"
 	"github.com/mxmconnect/mxmconnect/core/mxmtest"
+	"github.com/mxmconnect/mxmconnect/internal/pipes"
 )
 
 const alice = "mxm:100000000000000000001"
@@ -42,7 +43,7 @@ type world struct {
 	store   *core.Memory
 	log     lines
 	started []*instance
-	net     *pipes
+	net     *network
 }
 
 // inBubble runs test in a world of its own.
@@ -50,7 +51,7 @@ func inBubble(t *testing.T, test func(t *testing.T, w *world)) {
 	t.Helper()
 	sessions := core.NewSessions(core.NewMemory()) // outside: scs starts a goroutine that it never ends
 	synctest.Test(t, func(t *testing.T) {
-		w := &world{t: t, mgr: sessions, srv: mxmtest.NewUnstarted("http://127.0.0.1"), store: core.NewMemory(), net: newPipes()}
+		w := &world{t: t, mgr: sessions, srv: mxmtest.NewUnstarted("http://127.0.0.1"), store: core.NewMemory(), net: newNetwork()}
 		server := &http.Server{Handler: w.srv, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)}
 		go server.Serve(w.net)
 		defer func() {
@@ -206,46 +207,24 @@ func (w *world) life() mxmtest.Family {
 // untilDue waits until an hour's token is in its refresh window, jitter included.
 func untilDue() { time.Sleep(time.Hour - 90*time.Second) }
 
-// pipes is a network of net.Pipes to one server.
-type pipes struct {
-	conns  chan net.Conn
-	closed chan struct{}
-	once   sync.Once
-	broken atomic.Bool // dialing fails
+// network leads to one server. Dialing can be made to fail, or to take long.
+type network struct {
+	*pipes.Listener
+	broken atomic.Bool
 	stall  atomic.Int64
 }
 
-func newPipes() *pipes { return &pipes{conns: make(chan net.Conn), closed: make(chan struct{})} }
+func newNetwork() *network { return &network{Listener: pipes.Listen()} }
 
-func (p *pipes) dial(ctx context.Context, _, _ string) (net.Conn, error) {
-	if d := time.Duration(p.stall.Load()); d > 0 {
+func (n *network) dial(ctx context.Context, to, addr string) (net.Conn, error) {
+	if d := time.Duration(n.stall.Load()); d > 0 {
 		time.Sleep(d)
 	}
-	if p.broken.Load() {
+	if n.broken.Load() {
 		return nil, &net.OpError{Op: "dial", Net: "pipe", Err: fmt.Errorf("refused")}
 	}
-	client, server := net.Pipe()
-	select {
-	case p.conns <- server:
-		return client, nil
-	case <-p.closed:
-		return nil, net.ErrClosed
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
+	return n.Dial(ctx, to, addr)
 }
-
-func (p *pipes) Accept() (net.Conn, error) {
-	select {
-	case c := <-p.conns:
-		return c, nil
-	case <-p.closed:
-		return nil, net.ErrClosed
-	}
-}
-
-func (p *pipes) Close() error   { p.once.Do(func() { close(p.closed) }); return nil }
-func (p *pipes) Addr() net.Addr { return &net.UnixAddr{Name: "pipe", Net: "pipe"} }
 
 // storeCall is one call of the GrantStore by one instance.
 type storeCall struct {

@@ -1,7 +1,6 @@
 package mxmtest_test
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -21,6 +20,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/mxmconnect/mxmconnect/core/mxmtest"
+	"github.com/mxmconnect/mxmconnect/internal/pipes"
 )
 
 // Of any number of simultaneous refreshes one wins, and the books say so.
@@ -136,44 +136,17 @@ func TestLateReplayIsNotASerializationConflict(t *testing.T) {
 	require.Empty(t, f.Live(ada))
 }
 
-// pipes is a network in memory: a listener whose connections are net.Pipes.
-type pipes struct {
-	conns  chan net.Conn
-	closed chan struct{}
-	once   sync.Once
-}
-
-func (p *pipes) Accept() (net.Conn, error) {
-	select {
-	case c := <-p.conns:
-		return c, nil
-	case <-p.closed:
-		return nil, net.ErrClosed
-	}
-}
-func (p *pipes) Close() error   { p.once.Do(func() { close(p.closed) }); return nil }
-func (p *pipes) Addr() net.Addr { return &net.TCPAddr{} }
-func (p *pipes) dial(ctx context.Context, _, _ string) (net.Conn, error) {
-	client, server := net.Pipe()
-	select {
-	case p.conns <- server:
-		return client, nil
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
-}
-
 // In a bubble, on its clock: a refresh lands after its client has given up.
 func TestSynctest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		began := time.Now()
 		srv := mxmtest.NewUnstarted("http://mxm.test")
 		defer srv.Close()
-		network := &pipes{conns: make(chan net.Conn), closed: make(chan struct{})}
+		network := pipes.Listen()
 		server := http.Server{Handler: srv}
 		go server.Serve(network)
 		defer server.Close()
-		transport := &http.Transport{DialContext: network.dial}
+		transport := &http.Transport{DialContext: network.Dial}
 		defer transport.CloseIdleConnections()
 		f := fake{srv, t, &http.Client{Transport: transport, Timeout: 30 * time.Second}}
 

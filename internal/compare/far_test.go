@@ -1,49 +1,19 @@
 package main
 
 import (
-	"context"
-	"net"
 	"net/http"
 	"net/http/httptest"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/mxmconnect/mxmconnect/internal/pipes"
 )
 
-// pipes listens without a network, so that a bubble's time is exact.
-type pipes struct {
-	conns  chan net.Conn
-	closed chan struct{}
-	once   sync.Once
-}
-
-func (p *pipes) Accept() (net.Conn, error) {
-	select {
-	case c := <-p.conns:
-		return c, nil
-	case <-p.closed:
-		return nil, net.ErrClosed
-	}
-}
-
-func (p *pipes) Addr() net.Addr { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 443} }
-
-func (p *pipes) Close() error {
-	p.once.Do(func() { close(p.closed) })
-	return nil
-}
-
-func (p *pipes) dial(context.Context, string, string) (net.Conn, error) {
-	ours, theirs := net.Pipe()
-	p.conns <- theirs
-	return ours, nil
-}
-
 func newPipedMusixmatch() *farMusixmatch {
-	p := &pipes{conns: make(chan net.Conn), closed: make(chan struct{})}
+	p := pipes.Listen()
 	https := &httptest.Server{Listener: p, Config: &http.Server{}}
-	return startFar(https, "https://127.0.0.1", p.dial)
+	return startFar(https, "https://127.0.0.1", p.Dial)
 }
 
 // The round trips of mxmconnect, in a bubble where nothing else takes time.

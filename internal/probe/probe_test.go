@@ -1,14 +1,11 @@
 package probe_test
 
 import (
-	"context"
 	"fmt"
-	"net"
 	"net/http"
 	"os"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -17,6 +14,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/mxmconnect/mxmconnect/core/mxmtest"
+	"github.com/mxmconnect/mxmconnect/internal/pipes"
 	"github.com/mxmconnect/mxmconnect/internal/probe"
 )
 
@@ -27,39 +25,12 @@ const (
 	redirect = "https://app.example/callback"
 )
 
-// pipes is a network in memory: a listener whose connections are net.Pipes.
-type pipes struct {
-	conns  chan net.Conn
-	closed chan struct{}
-	once   sync.Once
-}
-
-func (p *pipes) Accept() (net.Conn, error) {
-	select {
-	case c := <-p.conns:
-		return c, nil
-	case <-p.closed:
-		return nil, net.ErrClosed
-	}
-}
-func (p *pipes) Close() error   { p.once.Do(func() { close(p.closed) }); return nil }
-func (p *pipes) Addr() net.Addr { return &net.TCPAddr{} }
-func (p *pipes) dial(ctx context.Context, _, _ string) (net.Conn, error) {
-	client, server := net.Pipe()
-	select {
-	case p.conns <- server:
-		return client, nil
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
-}
-
 // serve answers for every host of the network in memory.
 func serve(t *testing.T, h http.Handler) *http.Transport {
-	network := &pipes{conns: make(chan net.Conn), closed: make(chan struct{})}
+	network := pipes.Listen()
 	server := http.Server{Handler: h}
 	go server.Serve(network)
-	transport := &http.Transport{DialContext: network.dial}
+	transport := &http.Transport{DialContext: network.Dial}
 	t.Cleanup(func() {
 		transport.CloseIdleConnections()
 		server.Close()
