@@ -60,8 +60,7 @@ func TestSignInAndOut(t *testing.T) {
 		require.NotContains(t, b.text(b), ben)
 
 		// The back button brings nothing of the user back.
-		ask(b, b, chromedp.Evaluate[any]("history.back()"))
-		time.Sleep(500 * time.Millisecond)
+		b.do(chromedp.NavigateBack())
 		require.NotContains(t, b.text(b), ben)
 		b.do(chromedp.Navigate(app + "/me"))
 		b.shows(b, "Who are you?")
